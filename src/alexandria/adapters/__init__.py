@@ -1,0 +1,1 @@
+"""One package a vendor; none of them knows another."""

@@ -1,0 +1,1 @@
+"""Use cases: one function a verb, ports passed in as arguments."""
