@@ -1,0 +1,272 @@
+"""Use cases: what is near a file, what hangs on it, and of which repository we speak."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from alexandria.domain.errors import AlexandriaError
+from alexandria.domain.language import Language, language_of
+from alexandria.domain.snapshot import Snapshot
+from alexandria.ports.catalog import Catalog, Direction, FileNotIndexedError, IndexedFile, ReachedFile
+from alexandria.ports.vector_store import (
+    IsolatedVectorError,
+    SimilarFile,
+    StoredVectors,
+    VectorNotFoundError,
+    VectorStore,
+)
+
+_RE_READS = 5
+_PAGE = 10_000
+
+
+class UnknownFileError(AlexandriaError):
+    """The file that was asked for is not in the index.
+
+    Attributes:
+        repo: Key of the repository.
+        path: What was asked for.
+        suggestions: Indexed paths that look like it, the closest first.
+    """
+
+    def __init__(self, repo: str, path: str, suggestions: Sequence[str]) -> None:
+        if language_of(path) is None and not suggestions:
+            why = f"it is not a source file ({', '.join(Language)} are read)"
+        else:
+            why = "no source file of this name was there when it was indexed"
+        hint = f". Did you mean {' or '.join(suggestions)}?" if suggestions else ""
+        super().__init__(f"{path} is not in the index of {repo}: {why}{hint}")
+        self.repo = repo
+        self.path = path
+        self.suggestions = tuple(suggestions)
+
+
+class IsolatedFileError(AlexandriaError):
+    """The file is indexed, and the graph says nothing of it.
+
+    Attributes:
+        repo: Key of the repository.
+        path: The file.
+    """
+
+    def __init__(self, repo: str, path: str) -> None:
+        super().__init__(
+            f"{path} is isolated: it imports no file of {repo} and none imports it, so structure cannot say "
+            f"what is near it. `alexandria graph … --explain {path}` shows what became of its imports"
+        )
+        self.repo = repo
+        self.path = path
+
+
+class NoSuchRepositoryError(AlexandriaError):
+    """No indexed repository, or more than one, fits the name.
+
+    Attributes:
+        wanted: What was asked for; empty if nothing was.
+        known: Keys of the repositories that are meant: all, or those that fit.
+    """
+
+    def __init__(self, wanted: str, known: Sequence[str]) -> None:
+        if not known:
+            message = "nothing is indexed yet: run `alexandria index SOURCE` first"
+        elif wanted:
+            message = f"{wanted!r} does not name one indexed repository: {', '.join(known)}"
+        else:
+            message = f"several repositories are indexed, say which with --repo: {', '.join(known)}"
+        super().__init__(message)
+        self.wanted = wanted
+        self.known = tuple(known)
+
+
+class UnsettledIndexError(AlexandriaError):
+    """The repository is indexed anew faster than it can be searched; try again."""
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarAnswer:
+    """Files near one file, all of the generation of `snapshot`.
+
+    Attributes:
+        snapshot: What was searched.
+        path: The file that was asked for.
+        hits: Best first.
+    """
+
+    snapshot: Snapshot
+    path: str
+    hits: Sequence[SimilarFile]
+
+
+@dataclass(frozen=True, slots=True)
+class NeighborsAnswer:
+    """Files along the edges of one file.
+
+    Attributes:
+        snapshot: What was searched.
+        path: The file that was asked for.
+        imports: What it needs; empty if not asked for.
+        importers: What hangs on it; empty if not asked for.
+    """
+
+    snapshot: Snapshot
+    path: str
+    imports: Sequence[ReachedFile]
+    importers: Sequence[ReachedFile]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExportAnswer:
+    """All vectors of the generation of `snapshot`."""
+
+    snapshot: Snapshot
+    vectors: StoredVectors
+
+
+async def find_snapshot(catalog: Catalog, wanted: str = "") -> Snapshot:
+    """Return the repository that `wanted` names: its key, or the end of its key from a `/` on.
+
+    Without a name the only repository that is indexed is meant.
+
+    Raises:
+        NoSuchRepositoryError: None fits, or several do.
+    """
+    snapshots = {snapshot.repo: snapshot for snapshot in await catalog.snapshots()}
+    if wanted in snapshots:
+        return snapshots[wanted]
+    ending = "/" + wanted.strip("/")
+    fitting = [s for key, s in snapshots.items() if not wanted or key.endswith(ending)]
+    if len(fitting) == 1:
+        return fitting[0]
+    raise NoSuchRepositoryError(wanted, sorted(s.repo for s in fitting) or sorted(snapshots))
+
+
+async def similar_files(
+    repo: str,
+    path: str,
+    *,
+    vectors: VectorStore,
+    catalog: Catalog,
+    k: int = 10,
+    languages: Collection[Language] = (),
+    path_prefix: str = "",
+) -> SimilarAnswer:
+    """Return the files whose place in the graph is most like that of `path`.
+
+    All of them are of one generation: when another becomes current meanwhile, the search is made
+    again on that one.
+
+    Args:
+        repo: Key of an indexed repository.
+        path: Relative to its root.
+        vectors: Where the vectors are.
+        catalog: What says which generation is current.
+        k: How many, at least 1.
+        languages: Only files of these; empty for all.
+        path_prefix: Only files whose path starts with it.
+
+    Raises:
+        RepositoryNotFoundError: It is not indexed.
+        UnknownFileError: It has no such file.
+        IsolatedFileError: The file has no edge.
+        UnsettledIndexError: The generation changed five times while we searched.
+    """
+    for _ in range(_RE_READS):
+        snapshot = await catalog.snapshot(repo)
+        missing = False
+        hits: Sequence[SimilarFile] = ()
+        try:
+            hits = await vectors.similar(
+                repo, snapshot.generation, path, k=k, languages=languages, path_prefix=path_prefix
+            )
+        except VectorNotFoundError:
+            missing = True
+        except IsolatedVectorError:
+            raise IsolatedFileError(repo, path) from None
+        # A sweep begins after an activation: if the same generation is current still, nothing was missing.
+        if (await catalog.snapshot(repo)).generation != snapshot.generation:
+            continue
+        if missing:
+            raise await _unknown(catalog, repo, path)
+        return SimilarAnswer(snapshot, path, hits)
+    raise UnsettledIndexError(f"{repo} is being indexed again and again right now: try once more")
+
+
+async def neighbor_files(
+    repo: str,
+    path: str,
+    *,
+    catalog: Catalog,
+    directions: Collection[Direction] = tuple(Direction),
+    depth: int = 1,
+) -> NeighborsAnswer:
+    """Return what `path` imports and what imports it, up to `depth` edges away (1 to 5).
+
+    Raises:
+        RepositoryNotFoundError: It is not indexed.
+        UnknownFileError: It has no such file.
+        UnsettledIndexError: The generation changed five times while we read.
+    """
+    for _ in range(_RE_READS):
+        snapshot = await catalog.snapshot(repo)
+        try:
+            found = {d: await catalog.neighbors(repo, path, direction=d, depth=depth) for d in directions}
+        except FileNotIndexedError:
+            raise await _unknown(catalog, repo, path) from None
+        if (await catalog.snapshot(repo)).generation == snapshot.generation:
+            return NeighborsAnswer(snapshot, path, found.get(Direction.IMPORTS, ()), found.get(Direction.IMPORTERS, ()))
+    raise UnsettledIndexError(f"{repo} is being indexed again and again right now: try once more")
+
+
+async def export_vectors(repo: str, *, vectors: VectorStore, catalog: Catalog) -> ExportAnswer:
+    """Return every vector of the current generation of `repo`.
+
+    Raises:
+        RepositoryNotFoundError: It is not indexed.
+        UnsettledIndexError: The generation changed five times while we read.
+    """
+    for _ in range(_RE_READS):
+        snapshot = await catalog.snapshot(repo)
+        stored = await vectors.export(repo, snapshot.generation)
+        if (await catalog.snapshot(repo)).generation == snapshot.generation:
+            return ExportAnswer(snapshot, stored)
+    raise UnsettledIndexError(f"{repo} is being indexed again and again right now: try once more")
+
+
+async def all_files(catalog: Catalog, repo: str) -> list[IndexedFile]:
+    """Return every source file of the current generation, by path.
+
+    Raises:
+        RepositoryNotFoundError: It is not indexed.
+    """
+    files: list[IndexedFile] = []
+    while True:
+        page = await catalog.files(repo, after=files[-1].path if files else "", limit=_PAGE)
+        files.extend(page)
+        if len(page) < _PAGE:
+            return files
+
+
+async def forget_repository(repo: str, *, vectors: VectorStore, catalog: Catalog) -> None:
+    """Remove everything of `repo`; searches stop finding it first.
+
+    Raises:
+        RepositoryNotFoundError: It is not indexed.
+    """
+    await catalog.snapshot(repo)
+    await catalog.delete(repo)
+    await vectors.delete(repo)
+
+
+async def _unknown(catalog: Catalog, repo: str, path: str) -> UnknownFileError:
+    return UnknownFileError(repo, path, close_paths(path, [file.path for file in await all_files(catalog, repo)]))
+
+
+def close_paths(path: str, known: Sequence[str], limit: int = 3) -> list[str]:
+    """Return the known paths that look most like `path`: the same ending first, then the same letters."""
+    name = path.rsplit("/", 1)[-1]
+    endings = [p for p in known if p.endswith("/" + path) or p.rsplit("/", 1)[-1] == name]
+    if endings:
+        return get_close_matches(path, endings, n=limit, cutoff=0.0)
+    return get_close_matches(path, known, n=limit, cutoff=0.75)
