@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from alexandria.domain.errors import DomainError, IllegalTransitionError
 from alexandria.domain.repo_url import RepoUrl, checked_ref
 
 DEFAULT_TTL_S = 86_400
+_UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class JobState(StrEnum):
@@ -72,7 +74,7 @@ class Job:
     """A request to index one repository at one ref.
 
     Attributes:
-        id: UUIDv7, so that ids sort by time.
+        id: UUIDv7, so that ids sort by time. Not empty.
         repo: What to index.
         ref: Branch, tag or commit; empty for the default branch.
         submitted_at: UTC, by the clock of the queue's store.
@@ -91,6 +93,8 @@ class Job:
 
     def __post_init__(self) -> None:
         checked_ref(self.ref)
+        if not self.id:
+            raise DomainError("a job needs an id")
         if self.submitted_at.utcoffset() != timedelta(0):
             raise DomainError("the time of submission must be in UTC")
         if self.ttl_s <= 0 or self.attempt < 0:
@@ -126,8 +130,8 @@ class JobRecord:
         repo_url: Canonical URL of the repository.
         status: A final state: complete, failed, skipped or cancelled.
         timestamp: When it ended, UTC.
-        started_at: When its last attempt started, UTC; None if it never did.
-        duration_seconds: Wall time of the last attempt; 0 if it never started.
+        started_at: When the attempt that ended it started, UTC; None if it ended while it waited.
+        duration_seconds: Wall time of that attempt; 0 if it ended while it waited.
         reason: Why it ended so, one line; empty for complete.
         commit: Commit that was indexed; empty if none was reached.
         files_processed: Source files that became nodes.
@@ -135,11 +139,11 @@ class JobRecord:
         edges: Edges of the graph.
         imports_unresolved: Imports that should be inside and were not found.
         embeddings_generated: Vectors that were stored.
-        final_loss: Loss of the last epoch.
+        final_loss: Loss of the last epoch; None if there was none, or it is not a number.
         edge_auc: As `EmbeddingReport.edge_auc`.
         device: What the training ran on; empty if it was not reached.
-        worker_id: Who ran it; empty if nobody did.
-        attempt: Which attempt this was; 0 if it never started.
+        worker_id: Who ran it; empty if it ended while it waited.
+        attempt: How many attempts counted when it ended; 0 if it never started.
     """
 
     job_id: str
@@ -164,8 +168,18 @@ class JobRecord:
     def __post_init__(self) -> None:
         if not self.status.is_final:
             raise DomainError(f"a job that is {self.status} has no record yet")
+        if any(t is not None and t.utcoffset() != timedelta(0) for t in (self.timestamp, self.started_at)):
+            raise DomainError("the times of a record must be in UTC")
+        numbers = (self.duration_seconds, self.final_loss, self.edge_auc)
+        if not all(math.isfinite(n) for n in numbers if n is not None):
+            raise DomainError("the numbers of a record must be finite")  # JSON has no other
         if self.duration_seconds < 0:
             raise DomainError("a duration cannot be below 0")
+
+    @classmethod
+    def without_a_worker(cls, job: Job, now: datetime, reason: str) -> JobRecord:
+        """Return the record of a job that ended while it waited, and did `now`, for `reason`."""
+        return cls(job.id, job.repo.url, job.state, now, reason=reason, attempt=job.attempt)
 
 
 def job_id_at(now: datetime, random: bytes) -> str:
@@ -176,12 +190,14 @@ def job_id_at(now: datetime, random: bytes) -> str:
         random: 10 bytes of randomness.
 
     Raises:
-        DomainError: `random` has another length.
+        DomainError: `random` has another length, or `now` is no time in UTC since 1970.
     """
     if len(random) != 10:
         raise DomainError("a UUIDv7 takes 10 random bytes")
-    unix_ms = int((now - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(milliseconds=1))
-    bits = (unix_ms & (1 << 48) - 1) << 80 | int.from_bytes(random)
+    if now.utcoffset() != timedelta(0) or now < _UNIX_EPOCH:
+        raise DomainError("a UUIDv7 takes a time in UTC since 1970")
+    unix_ms = (now - _UNIX_EPOCH) // timedelta(milliseconds=1)  # exact, where a float would round
+    bits = unix_ms << 80 | int.from_bytes(random)  # the year 9999 takes 48 bits
     bits = bits & ~(0xF << 76) | 0x7 << 76  # version 7
     bits = bits & ~(0x3 << 62) | 0x2 << 62  # variant 10
     return str(UUID(int=bits))

@@ -34,14 +34,23 @@ _REF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/+@#-]*", re.ASCII)
 class RepoUrl:
     """A repository on a public host, `https://host/owner/name`.
 
-    Make it with `RepoUrl.parse`. Two spellings of one address give equal values.
+    Make it with `RepoUrl.parse`; a key that was stored before makes it again with `RepoUrl(key)`.
+    Two spellings of one address give equal values.
 
     Attributes:
         key: `host/owner/name`: host in lower case, no `.git`, no trailing slash. Names the
-            repository in every store.
+            repository in every store. Any other text raises `InvalidRepoUrlError`.
     """
 
     key: str
+
+    def __post_init__(self) -> None:
+        host, _, path = self.key.partition("/")
+        _check_host(host)
+        if len(self.url) > MAX_LENGTH:
+            raise InvalidRepoUrlError(f"longer than {MAX_LENGTH} characters")
+        if "/".join(_checked_segments(host, path)) != path:
+            raise InvalidRepoUrlError("the key is not in its canonical form")
 
     @classmethod
     def parse(cls, text: str, *, allowed_hosts: Collection[str] = DEFAULT_HOSTS) -> RepoUrl:
@@ -65,7 +74,10 @@ class RepoUrl:
         if not (text.isascii() and text.isprintable()):
             raise InvalidRepoUrlError("it holds a character that is not printable ASCII")
         host, path = _split(text)
-        host = _checked_host(host.lower(), allowed_hosts)
+        host = host.lower()
+        _check_host(host)
+        if host not in allowed_hosts and ANY_HOST not in allowed_hosts:
+            raise InvalidRepoUrlError("the host is not in the list of hosts that are allowed")
         return cls("/".join([host, *_checked_segments(host, path)]))
 
     @property
@@ -100,6 +112,8 @@ class LocalRepo:
     def __post_init__(self) -> None:
         if not self.path.is_absolute() or ".." in PurePath(self.path).parts:
             raise InvalidRepoUrlError("the path of a local repository must be absolute and resolved")
+        if not _is_text(self.path.as_posix()):
+            raise InvalidRepoUrlError("the path of a local repository must be valid UTF-8: rename the directory")
 
     @property
     def key(self) -> str:
@@ -122,6 +136,11 @@ class LocalRepo:
 
 Origin = RepoUrl | LocalRepo
 """Where the code of a repository comes from."""
+
+
+def _is_text(path: str) -> bool:
+    """Whether every store can hold `path`: Python spells bytes that are not UTF-8 as lone surrogates."""
+    return not any(char == "\0" or "\ud800" <= char <= "\udfff" for char in path)
 
 
 def checked_ref(ref: str) -> str:
@@ -160,7 +179,7 @@ def _split(text: str) -> tuple[str, str]:
     return host, path
 
 
-def _checked_host(host: str, allowed_hosts: Collection[str]) -> str:
+def _check_host(host: str) -> None:
     labels = host.split(".")
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
         raise InvalidRepoUrlError("the host is not a DNS name")
@@ -168,21 +187,20 @@ def _checked_host(host: str, allowed_hosts: Collection[str]) -> str:
         raise InvalidRepoUrlError("the host is an internal name")
     if not _TOP_LABEL.fullmatch(labels[-1]):
         raise InvalidRepoUrlError("the host is an IP literal")
-    if host not in allowed_hosts and ANY_HOST not in allowed_hosts:
-        raise InvalidRepoUrlError("the host is not in the list of hosts that are allowed")
-    return host
 
 
 def _checked_segments(host: str, path: str) -> list[str]:
     segments = path.removesuffix("/").split("/")
     for segment in segments:
-        if segment in {"", ".", ".."}:
-            raise InvalidRepoUrlError("it must be host/owner/name, without empty parts, `.` and `..`")
+        if not segment.strip("."):
+            raise InvalidRepoUrlError("it must be host/owner/name, without empty parts and parts of dots")
         if len(segment) > MAX_SEGMENT_LENGTH or not _SEGMENT.fullmatch(segment):
             raise InvalidRepoUrlError("owner and name may hold letters, digits, `.`, `_` and `-` only")
     segments[-1] = segments[-1].removesuffix(".git")
-    if segments[-1] in {"", ".", ".."}:
+    if not segments[-1].strip("."):
         raise InvalidRepoUrlError("the name of the repository is missing")
+    if segments[-1].endswith(".git"):
+        raise InvalidRepoUrlError("no repository has a name that ends in `.git`")
     if len(segments) < 2 or len(segments) > MAX_SEGMENTS:
         raise InvalidRepoUrlError("it must be host/owner/name")
     if host in _OWNER_AND_NAME_ONLY and len(segments) != 2:

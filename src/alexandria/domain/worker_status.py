@@ -12,20 +12,26 @@ MAX_MESSAGE_LENGTH = 500
 _TRAINING = "Training Graph on "
 _ERROR = "Error: "
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")  # from undecodable file names; no store can hold them
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
     """`Idle`, `Training Graph on {repo_url}`, `Error: {message}` or `Offline`.
 
-    Make it with one of the class methods; `text` is what is stored and shown, always one line.
+    Make it with one of the class methods, or again from a `text` that was stored.
+
+    Attributes:
+        text: What is stored and shown: one line that can be encoded as UTF-8. Any other text
+            raises `DomainError`.
     """
 
     text: str
 
     def __post_init__(self) -> None:
         detail = next((self.text[len(p) :] for p in (_TRAINING, _ERROR) if self.text.startswith(p)), None)
-        if (self.text not in {"Idle", "Offline"} and not detail) or _CONTROL.search(self.text):
+        known = self.text in {"Idle", "Offline"} or bool(detail and detail.strip())
+        if not known or _CONTROL.search(self.text) or _SURROGATE.search(self.text):
             raise DomainError(f"not a worker status: {self.text[:100]!r}")
 
     @classmethod
@@ -46,11 +52,11 @@ class WorkerStatus:
     @classmethod
     def error(cls, message: str) -> WorkerStatus:
         """Return `Error: {message}`, on one line and cut to 500 characters."""
-        return cls(_ERROR + _one_line(message))
+        return cls(_ERROR + _one_line(message)[:MAX_MESSAGE_LENGTH].strip())
 
     def __str__(self) -> str:
         return self.text
 
 
 def _one_line(text: str) -> str:
-    return _CONTROL.sub(" ", text).strip()[:MAX_MESSAGE_LENGTH].strip() or "unknown"
+    return _SURROGATE.sub("\ufffd", _CONTROL.sub(" ", text)).strip() or "unknown"
