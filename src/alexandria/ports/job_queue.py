@@ -81,6 +81,16 @@ class QueueRules:
     retry_delay_s: float = 30.0
     history_length: int = 100
 
+    def __post_init__(self) -> None:
+        if min(self.cap, self.ttl_s, self.lease_s, self.max_attempts, self.history_length) <= 0:
+            raise ValueError("cap, time to live, lease, attempts and length of the history must be above 0")
+        if self.retry_delay_s < 0:
+            raise ValueError("the delay before a retry cannot be below 0")
+
+    def delay_after_s(self, attempt: int) -> float:
+        """Seconds that a job waits after its `attempt`th attempt failed, counted from 1."""
+        return float(self.retry_delay_s * 2 ** (attempt - 1))
+
 
 @dataclass(frozen=True, slots=True)
 class Enqueued:
@@ -149,8 +159,12 @@ class JobQueue(Protocol):
     """Jobs that wait, run and have ended, shared by any number of processes.
 
     Delivery is at least once, effects are once: a claim is a lease with a fencing token. Each call
-    is one atomic step. Repeating a call whose answer was lost has one effect and the same answer.
-    The store's clock judges every lease and age, not the caller's.
+    is one atomic step. The store's clock judges every lease and age, not the caller's.
+
+    Repeating a call whose answer was lost has one effect and the same answer. For `complete`,
+    `fail`, `cancelled` and `release` that holds as long as the job is known and was not claimed
+    again; after that the repetition raises `LeaseLostError` and changes nothing. A claim that ended
+    in one of these four ways is not the current one for the other three and for `renew`.
 
     Pending means waiting: queued, also while a retry is delayed. A job that goes back to the queue
     is never refused, so after that more than `cap` may be pending for a while; `enqueue` never adds
@@ -161,18 +175,21 @@ class JobQueue(Protocol):
 
     @abstractmethod
     async def enqueue(self, job_id: str, repo: RepoUrl, ref: str = "") -> Enqueued:
-        """Add a job at the end of the queue.
+        """Add a job at the end of the queue, before the delayed retries.
 
         In one step: pending jobs past their time to live are recorded as skipped; a job of the same
         repo and ref that is pending or running is returned instead; then the cap is checked.
 
         Args:
-            job_id: Id for the new job (`job_id_at`).
+            job_id: Id for the new job (`job_id_at`). If a job with this id is known, this is a
+                repetition: that job is returned as it is now, as created.
             repo: What to index.
             ref: Branch, tag or commit; empty for the default branch.
 
         Raises:
             QueueFullError: `cap` jobs are pending; nothing was added.
+            InvalidRepoUrlError: `ref` is none that git would accept.
+            ValueError: A job with this id is known, of another repo or ref.
         """
         ...
 
@@ -183,7 +200,10 @@ class JobQueue(Protocol):
         In one step, before it takes one: running jobs whose lease lapsed go back to the front of
         the queue, or are recorded as failed if that was their last attempt, or as cancelled if that
         was asked for; delayed retries that are due go to the end of the queue; jobs past their time
-        to live are recorded as skipped.
+        to live are recorded as skipped, with their age as the reason.
+
+        Where several do the same in one step, the first to lapse or to be due goes first, at the
+        same moment by id; skipped jobs are recorded in the order of the queue.
 
         A repeated claim after a lost answer may take another job: the first lapses and comes back.
         """
@@ -194,8 +214,9 @@ class JobQueue(Protocol):
         """Hold the claim for another `lease_s` from now, and tell onlookers where it is.
 
         Raises:
+            ValueError: `fraction` is not in [0, 1].
             LeaseLostError: The claim is not the current one. (A lapsed lease that nobody has
-                noticed yet may still be renewed.)
+                noticed yet may still be renewed, and its job may still be ended.)
         """
         ...
 
@@ -213,8 +234,9 @@ class JobQueue(Protocol):
     async def fail(self, claim: Claim, record: JobRecord, *, retry: bool) -> JobState:
         """End the attempt as failed.
 
-        With `retry` and attempts left the job is queued again after `retry_delay_s`, doubled for
-        each attempt before; nothing is recorded. Otherwise it is failed for good and recorded.
+        With `retry`, attempts left and nobody having cancelled it, the job is queued again after
+        `retry_delay_s`, doubled for each attempt before; nothing is recorded. Otherwise it is failed
+        for good and recorded.
 
         Returns:
             QUEUED if it is tried again, FAILED if not.
@@ -238,6 +260,8 @@ class JobQueue(Protocol):
     @abstractmethod
     async def release(self, claim: Claim) -> None:
         """Give the job back to the front of the queue; the attempt does not count.
+
+        If somebody cancelled it meanwhile, it is recorded as cancelled instead.
 
         Raises:
             LeaseLostError: The claim is not the current one.
@@ -269,12 +293,15 @@ class JobQueue(Protocol):
 
     @abstractmethod
     async def pending(self) -> Sequence[Job]:
-        """Return the jobs that wait, the next to be claimed first, delayed retries last."""
+        """Return the jobs that wait, the next to be claimed first, delayed retries last.
+
+        What the next `claim` will put back, or record as skipped, is shown as it is before that.
+        """
         ...
 
     @abstractmethod
-    async def history(self, limit: int = 100) -> Sequence[JobRecord]:
-        """Return the latest records, newest first, at most `limit` (1 to `history_length`).
+    async def history(self, limit: int | None = None) -> Sequence[JobRecord]:
+        """Return the latest records, newest first, at most `limit` (1 to `history_length`; None: all).
 
         Entries that cannot be read are left out; they never hide the others.
 
@@ -285,10 +312,17 @@ class JobQueue(Protocol):
 
     @abstractmethod
     async def issue_token(self) -> int:
-        """Return a fencing token from the counter of the claims, for a run without a job."""
+        """Return a fencing token from the counter of the claims, for a run without a job.
+
+        It is larger than every token before it, whether of a claim or from here.
+        """
         ...
 
     @abstractmethod
     async def check(self) -> None:
-        """Ask for a sign of life, the cheapest there is."""
+        """Ask the store for a sign of life, the cheapest there is.
+
+        Raises:
+            JobQueueUnavailableError: There is none.
+        """
         ...

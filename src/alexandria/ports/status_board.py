@@ -39,6 +39,12 @@ class WorkerReport:
     phase: Phase | None = None
     fraction: float = 0.0
 
+    def __post_init__(self) -> None:
+        if not self.worker_id:
+            raise ValueError("a worker needs an id")
+        if not 0 <= self.fraction <= 1:
+            raise ValueError("a fraction is between 0 and 1")
+
 
 @dataclass(frozen=True, slots=True)
 class SeenWorker:
@@ -60,9 +66,12 @@ class StatusBoard(Protocol):
     async def publish(self, report: WorkerReport, *, ttl_s: float) -> None:
         """Put up `report` in place of what this worker said before, for `ttl_s` seconds.
 
-        An `Offline` report takes the worker off the board.
+        When they have passed by the store's clock, the worker is not heard of any more. An
+        `Offline` report takes it off the board at once. Repeating a call whose answer was lost
+        has one effect.
 
         Raises:
+            ValueError: `ttl_s` is not above 0.
             StatusBoardUnavailableError: No answer. Safe to retry.
         """
         ...
