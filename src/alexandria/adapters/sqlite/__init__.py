@@ -1,0 +1,1 @@
+"""Queue, status board, catalog and vectors in one SQLite file."""
