@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 
+from alexandria.adapters.tree_sitter.reading import read_source
 from alexandria.domain.graph import DependencyGraph
 from alexandria.domain.imports import EdgeKind, FileOutcome, RepoTree, SourceFacts, resolve_imports, wanted_manifests
-from alexandria.domain.language import Language, language_of
-
-_READERS = {
-    Language.PYTHON: "python",
-    Language.JAVASCRIPT: "javascript",
-    Language.TYPESCRIPT: "javascript",
-    Language.JAVA: "java",
-    Language.GO: "go",
-}
+from alexandria.domain.language import language_of
 
 
 def facts_of(files: Mapping[str, str | bytes]) -> list[SourceFacts]:
@@ -25,8 +17,7 @@ def facts_of(files: Mapping[str, str | bytes]) -> list[SourceFacts]:
         language = language_of(path)
         if language is not None:
             content = files[path]
-            reader = importlib.import_module(f"alexandria.adapters.tree_sitter.{_READERS[language]}")
-            facts.append(reader.read(path, language, content if isinstance(content, bytes) else content.encode()))
+            facts.append(read_source(path, language, content if isinstance(content, bytes) else content.encode()))
     return facts
 
 

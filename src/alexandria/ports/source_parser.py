@@ -18,6 +18,10 @@ class ParsingCancelledError(SourceParserError):
     """`cancelled()` answered True; the files that were not parsed yet are left."""
 
 
+class SourceParserUnavailableError(SourceParserError):
+    """The parser itself could not be started; the files have no part in it. Safe to retry."""
+
+
 class SourceParser(Protocol):
     """Reads the imports of source files, on all cores when there are many.
 
@@ -46,5 +50,6 @@ class SourceParser(Protocol):
 
         Raises:
             ParsingCancelledError: `cancelled` answered True. No process of ours goes on.
+            SourceParserUnavailableError: No process could be started.
         """
         ...

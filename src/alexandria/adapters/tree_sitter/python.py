@@ -1,0 +1,156 @@
+"""Python: imports by one query a file."""
+
+from __future__ import annotations
+
+import bisect
+import functools
+import re
+from typing import Final
+
+import tree_sitter_python
+from tree_sitter import Language as Grammar
+from tree_sitter import Node, Parser, Query, QueryCursor
+
+from alexandria.domain.imports.facts import ImportForm, ImportStatement, ReadStatus, SourceFacts
+from alexandria.domain.language import Language
+
+_STATEMENTS: Final = """
+(import_statement) @import
+(import_from_statement) @from
+(future_import_statement) @from
+"""
+# Captured only where the bytes occur at all: calls are many, and few files need them.
+_TYPE_CHECKING: Final = """
+(if_statement
+  condition: [(identifier) @_name (attribute attribute: (identifier) @_name)]
+  consequence: (block) @typing
+  (#eq? @_name "TYPE_CHECKING"))
+"""
+_CALLS: Final = """
+(call
+  function: [(identifier) @_function (attribute attribute: (identifier) @_function)]
+  arguments: (argument_list . (_) @argument)
+  (#any-of? @_function "import_module" "__import__")) @call
+"""
+
+# In error recovery a node may hold anything, so every name is checked.
+_DOTTED: Final = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+_IMPORT: Final = re.compile(r"\bimport\b")
+_NOISE: Final = re.compile(r"#[^\n]*|\\\r?\n|[()]")  # comments, continuations, brackets
+_AS: Final = re.compile(r"\s+as\s+")
+_SPACE: Final = re.compile(r"\s+")
+_LITERAL: Final = re.compile(r"""[rRuU]?(?:'([^'\\\n]*)'|"([^"\\\n]*)")""")
+
+
+def read(path: str, language: Language, content: bytes) -> SourceFacts:
+    """Return the imports of a Python file, wherever in it they stand; never raises.
+
+    `import a, b as c` gives two statements, `from a import b, c` one with both names. A call of
+    `import_module` or `__import__` with a literal gives a DYNAMIC one (relative names keep their
+    dots), with anything else a COMPUTED one. Imports under `if TYPE_CHECKING:` are type-only.
+    """
+    grammar = _grammar()
+    tree = Parser(grammar).parse(content)
+    root = tree.root_node
+    status = ReadStatus.SYNTAX_ERROR if root.has_error else ReadStatus.READ
+    if b"import" not in content:
+        return SourceFacts(path, language, status)
+    query = _query(b"TYPE_CHECKING" in content, b"import_module" in content or b"__import__" in content)
+    captures = QueryCursor(query).captures(root)
+    typing = _Spans(captures.get("typing", ()))
+    found: list[tuple[int, ImportStatement]] = []
+    for node in captures.get("import", ()):
+        found.extend((node.start_byte, statement) for statement in _import(node, typing))
+    froms = ((node.start_byte, _from(node, typing)) for node in captures.get("from", ()))
+    found.extend((place, statement) for place, statement in froms if statement is not None)
+    if "call" in captures:
+        found.extend(_calls(captures["call"], captures["argument"], typing))
+    found.sort(key=lambda pair: pair[0])
+    return SourceFacts(path, language, status, tuple([statement for _, statement in found]))
+
+
+@functools.cache
+def _grammar() -> Grammar:
+    return Grammar(tree_sitter_python.language())
+
+
+@functools.cache
+def _query(type_checking: bool, calls: bool) -> Query:
+    return Query(_grammar(), _STATEMENTS + _TYPE_CHECKING * type_checking + _CALLS * calls)
+
+
+class _Spans:
+    """Byte ranges, and whether a place lies in one of them; nested ranges are allowed."""
+
+    def __init__(self, nodes: list[Node] | tuple[Node, ...]) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []  # the furthest end of all ranges up to here
+        for node in sorted(nodes, key=lambda n: n.start_byte):
+            self._starts.append(node.start_byte)
+            self._ends.append(max(node.end_byte, self._ends[-1] if self._ends else 0))
+
+    def __contains__(self, place: int) -> bool:
+        before = bisect.bisect_right(self._starts, place)
+        return before > 0 and place < self._ends[before - 1]
+
+
+def _text(node: Node) -> str:
+    return (node.text or b"").decode("utf-8", "replace")
+
+
+def _clean(text: str) -> str:
+    return _NOISE.sub(" ", text) if "\n" in text or "#" in text or "(" in text else text
+
+
+def _import(node: Node, typing: _Spans) -> list[ImportStatement]:
+    line, type_only = node.start_point[0] + 1, node.start_byte in typing
+    statements = []
+    for part in _clean(_text(node))[len("import") :].split(","):
+        name = _SPACE.sub("", _AS.split(part.strip(), maxsplit=1)[0])
+        if _DOTTED.fullmatch(name):
+            statements.append(ImportStatement(line, name, type_only=type_only))
+    return statements
+
+
+def _from(node: Node, typing: _Spans) -> ImportStatement | None:
+    parts = _IMPORT.split(_clean(_text(node)), maxsplit=1)
+    if len(parts) < 2:
+        return None
+    specifier = _SPACE.sub("", parts[0][len("from") :])
+    module = specifier.lstrip(".")
+    if not specifier or (module and not _DOTTED.fullmatch(module)):
+        return None
+    names = [_AS.split(part.strip(), maxsplit=1)[0] for part in parts[1].split(",")]
+    return ImportStatement(
+        node.start_point[0] + 1,
+        specifier,
+        ImportForm.FROM,
+        tuple([name for name in names if name == "*" or _DOTTED.fullmatch(name)]),
+        type_only=node.start_byte in typing,
+    )
+
+
+def _calls(calls: list[Node], arguments: list[Node], typing: _Spans) -> list[tuple[int, ImportStatement]]:
+    found = []
+    first = {node.parent.start_byte: node for node in arguments if node.parent is not None}
+    for call in calls:
+        argument_list = call.child_by_field_name("arguments")
+        argument = first.get(argument_list.start_byte) if argument_list is not None else None
+        if argument is None:
+            continue
+        literal = _LITERAL.fullmatch(_text(argument))
+        name = (literal[1] or literal[2] or "") if literal else ""
+        module = name.lstrip(".")
+        resolvable = bool(module and _DOTTED.fullmatch(module))
+        found.append(
+            (
+                call.start_byte,
+                ImportStatement(
+                    call.start_point[0] + 1,
+                    name if resolvable else _SPACE.sub(" ", _text(argument))[:100],
+                    ImportForm.DYNAMIC if resolvable else ImportForm.COMPUTED,
+                    type_only=call.start_byte in typing,
+                ),
+            )
+        )
+    return found
