@@ -1,0 +1,276 @@
+"""Reads Java: its package, imports and types, and the type names that its own declarations do not bind."""
+
+from __future__ import annotations
+
+import re
+import sys
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+import tree_sitter_java
+from tree_sitter import Language as Grammar
+from tree_sitter import Node, Parser, Query, QueryCursor
+
+from alexandria.domain.imports.facts import ImportForm, ImportStatement, ReadStatus, SourceFacts
+from alexandria.domain.language import Language
+
+_GRAMMAR = Grammar(tree_sitter_java.language())
+
+# @type         every component of every written type; a @tail stands behind a dot
+# @dotted       `a.b.C` or `Outer.Inner` where a type is expected: the whole, then each part that starts it
+# @qualifier    what stands before the dot of a call: a variable or a type
+# @chain        what starts a chain of dots: a variable, a type or a package
+# @declaration  a type, and @holder, the body or the block around it
+# @parameter    a type parameter, and @generic, the method that it belongs to
+_QUERY = Query(
+    _GRAMMAR,
+    """
+    (package_declaration [(identifier) (scoped_identifier)] @package)
+    (import_declaration) @import
+
+    (type_identifier) @type
+    (scoped_type_identifier (type_identifier) @tail .)
+    (scoped_type_identifier) @dotted
+    (annotation name: (identifier) @type)
+    (annotation name: (scoped_identifier) @dotted)
+    (marker_annotation name: (identifier) @type)
+    (marker_annotation name: (scoped_identifier) @dotted)
+    (record_pattern . (identifier) @type)
+    (uses_module_directive type: (scoped_identifier) @dotted)
+    (provides_module_directive (scoped_identifier) @dotted)
+    (field_access object: (identifier) @chain)
+    (method_invocation object: (identifier) @qualifier)
+    (method_reference . (identifier) @qualifier)
+
+    [(class_declaration) (interface_declaration) (enum_declaration)
+     (record_declaration) (annotation_type_declaration)] @declaration
+    (_ [(class_declaration) (interface_declaration) (enum_declaration)
+        (record_declaration) (annotation_type_declaration)]) @holder
+    (type_parameter (type_identifier) @parameter)
+    (method_declaration type_parameters: (_)) @generic
+    (constructor_declaration type_parameters: (_)) @generic
+    """,
+)
+_CURSOR = QueryCursor(_QUERY)
+_PARSER = Parser(_GRAMMAR)
+
+
+_IDENTIFIER = rb"[\w$\x80-\xff]+"
+_COMMENT = re.compile(rb"//[^\r\n]*|/\*.*?\*/", re.DOTALL)
+_NAME = re.compile(_IDENTIFIER)
+_LOWER_CASE = re.compile(rb"[a-z]")
+_SPACE = re.compile(rb"\s+")
+_IMPORT = re.compile(rb"import(\s+static|\s+module)?\s+((?:%b\s*\.\s*)*(?:%b|\*))\s*;?\Z" % (_IDENTIFIER, _IDENTIFIER))
+# Type arguments end a written-out name (`Outer<A>.Inner`), annotations may stand behind any of its dots.
+_TYPE_ARGUMENTS = re.compile(rb"<.*", re.DOTALL)
+_ANNOTATION = re.compile(rb"@\s*%b(?:\.%b)*(?:\s*\([^()]*\))?" % (_IDENTIFIER, _IDENTIFIER))
+# A written-out type in an expression: packages in lower case, then one name that is not.
+_WRITTEN_OUT = re.compile(rb"(?:[a-z][\w$]*\s*\.\s*)+[A-Z_$\x80-\xff][\w$\x80-\xff]*")
+
+_BINDING_FORMS = frozenset({ImportForm.MODULE, ImportForm.STATIC})
+_BODIES = frozenset({"class_body", "interface_body", "annotation_type_body", "enum_body_declarations"})
+# Names of types deeper than this are written by nobody; without a bound their lengths would add up to
+# the square of the file's.
+_LONGEST_NAME = 1000
+
+_Span = tuple[int, int]
+
+
+def read(path: str, language: Language, content: bytes) -> SourceFacts:
+    """Read one Java file.
+
+    `declares` names the types that other files can name, nested ones as `Outer.Inner`; local and
+    anonymous ones are left out. `uses` holds the type names that resolution has to look up: simple
+    names that no type of this file, no type parameter and no single-type import binds where they
+    stand, and names that are written out (`java.util.List`). In an expression, what stands before a
+    dot is taken for a type when it does not start in lower case.
+
+    Never raises: broken source yields what the parser recovered, with status SYNTAX_ERROR.
+    """
+    root = _PARSER.parse(content).root_node
+    captured = _CURSOR.captures(root)
+    package = captured.get("package")
+    imports = tuple(_imports(content, captured.get("import", ())))
+    declares, bound = _declarations(content, captured)
+    uses = _uses(content, captured, bound)
+    uses.difference_update(i.specifier.rpartition(".")[2] for i in imports if i.form in _BINDING_FORMS)
+    return SourceFacts(
+        path=path,
+        language=language,
+        status=ReadStatus.SYNTAX_ERROR if root.has_error else ReadStatus.READ,
+        imports=imports,
+        package=_plain(content[package[0].start_byte : package[0].end_byte]) if package else "",
+        declares=declares,
+        uses=tuple(sorted(uses)),
+    )
+
+
+def _plain(name: bytes) -> str:
+    """Return a dotted name without the comments, annotations and blanks that may stand in it."""
+    if b"/" in name:
+        name = _COMMENT.sub(b"", name)
+    if b"<" in name:
+        name = _TYPE_ARGUMENTS.sub(b"", name)
+    if b"@" in name:
+        name = _ANNOTATION.sub(b"", name)
+    return _SPACE.sub(b"", name).decode("utf-8", "replace")
+
+
+def _imports(content: bytes, nodes: Sequence[Node]) -> Iterator[ImportStatement]:
+    for node in sorted(nodes, key=lambda node: node.start_byte):  # captures come as their matches end
+        text = content[node.start_byte : node.end_byte]
+        if b"/" in text:
+            text = _COMMENT.sub(b" ", text)
+        match = _IMPORT.match(text)
+        if match is None:  # the parser could only half recover it
+            continue
+        name = _plain(match[2])
+        if match[1] and match[1].endswith(b"module"):
+            form, name = ImportForm.WILDCARD, f"module {name}"
+        elif name.endswith(".*"):
+            form = ImportForm.STATIC_WILDCARD if match[1] else ImportForm.WILDCARD
+            name = name[:-2]
+        else:
+            form = ImportForm.STATIC if match[1] else ImportForm.MODULE
+        yield ImportStatement(node.start_point[0] + 1, name, form)
+
+
+class _Around(NamedTuple):
+    """A node that a declaration may stand in."""
+
+    start: int
+    end: int
+    role: str
+    node: Node
+    name: str = ""  # of a type that other files can name
+
+
+def _declarations(content: bytes, captured: dict[str, list[Node]]) -> tuple[tuple[str, ...], dict[bytes, list[_Span]]]:
+    """Return the types that other files can name, and where in the file which name is bound.
+
+    One sweep over the declarations, with those around on a stack: `Node.parent` would search from
+    the root each time. Scopes as in the Java Language Specification, 6.3.
+    """
+    around: list[_Around] = []
+    declares: list[str] = []
+    bound: dict[bytes, list[_Span]] = {}
+    for start, end, role, node in _in_order(captured):
+        while around and around[-1].end <= start:
+            around.pop()
+        name = ""
+        if role == "parameter":
+            bound.setdefault(content[start:end], []).append((around[-1].start, around[-1].end) if around else (0, end))
+            continue
+        if role == "declaration" and (identifier := node.child_by_field_name("name")) is not None:
+            simple = content[identifier.start_byte : identifier.end_byte]
+            span, prefix = _scope(start, around)
+            bound.setdefault(simple, []).append(span)
+            if prefix is not None and len(prefix) < _LONGEST_NAME:
+                name = prefix + simple.decode("utf-8", "replace")
+                declares.append(name)
+        around.append(_Around(start, end, role, node, name))
+    return tuple(declares), bound
+
+
+def _in_order(captured: dict[str, list[Node]]) -> list[tuple[int, int, str, Node]]:
+    """Return declarations and what holds them, outer before inner."""
+    found = [
+        (node.start_byte, node.end_byte, role, node)
+        for role in ("holder", "generic", "declaration", "parameter")
+        for node in captured.get(role, ())
+    ]
+    # A holder may span the same bytes as the only declaration in it; the sort is stable and keeps it first.
+    found.sort(key=lambda item: (item[0], -item[1]))
+    return found
+
+
+def _scope(start: int, around: Sequence[_Around]) -> tuple[_Span, str | None]:
+    """Return where a type declared at `start` is bound, and what stands before its name.
+
+    The prefix is None when other files cannot name the type: it is local or in an anonymous class.
+    """
+    enclosing = next((a for a in reversed(around) if a.role == "declaration"), None)
+    if enclosing is None:
+        return (0, sys.maxsize), ""
+    holder = around[-1]
+    kind = holder.node.type
+    # The body of a type ends where its declaration ends; that of an anonymous class in it does not.
+    if kind in ("enum_body_declarations", "ERROR") or (kind in _BODIES and holder.end == enclosing.end):
+        # Constants stand before the declarations of an enum, components before the body of a record.
+        whole = enclosing.node.type in ("enum_declaration", "record_declaration")
+        span = (enclosing.start if whole else holder.start, enclosing.end)
+        return span, f"{enclosing.name}." if enclosing.name else None
+    return (holder.start if kind in _BODIES else start, holder.end), None
+
+
+def _uses(content: bytes, captured: dict[str, list[Node]], bound: dict[bytes, list[_Span]]) -> set[str]:
+    """Return the type names that the file uses and does not bind."""
+    nodes = captured.get("type", [])
+    used: set[str] = set()
+    spans: list[_Span] = []
+    if "dotted" in captured:
+        written_out, spans, parts = _dotted(content, captured)
+        used |= written_out
+        nodes = [node for node in nodes if node.start_byte not in parts]
+    chains = captured.get("chain", [])
+    for node in chains:
+        if match := _WRITTEN_OUT.match(content, node.start_byte):
+            used.add(_plain(match[0]))
+    qualifiers = captured.get("qualifier", []) + chains
+
+    names = {content[node.start_byte : node.end_byte] for node in nodes}
+    names.update([content[start:end] for start, end in spans])
+    before_dots = {content[node.start_byte : node.end_byte] for node in qualifiers}
+    names.update([name for name in before_dots if not _LOWER_CASE.match(name)])
+    clashing = names & bound.keys()
+    if clashing:
+        names -= clashing
+        spans.extend([(node.start_byte, node.end_byte) for node in chain(nodes, qualifiers)])
+        names |= _free(content, spans, {name: _merged(bound[name]) for name in clashing})
+    used.update(b" ".join(names).decode("utf-8", "replace").split(" ") if names else ())
+    return used
+
+
+def _dotted(content: bytes, captured: dict[str, list[Node]]) -> tuple[set[str], list[_Span], set[int]]:
+    """Return names that start with a package, where those that start with a type stand, and the starts of all parts."""
+    written_out: set[str] = set()
+    heads: list[_Span] = []
+    parts = {tail.start_byte for tail in captured.get("tail", ())}
+    for node in sorted(captured["dotted"], key=lambda node: (node.start_byte, -node.end_byte)):
+        start = node.start_byte
+        if start in parts:  # the beginning of a longer one
+            continue
+        parts.add(start)
+        head = _NAME.match(content, start)
+        if head is None or _LOWER_CASE.match(head[0]):
+            written_out.add(_plain(content[start : node.end_byte]))
+        else:
+            heads.append(head.span())
+    return written_out, heads, parts
+
+
+def _merged(spans: Sequence[_Span]) -> list[_Span]:
+    """Return the same stretch of the file as spans that are apart, in order."""
+    merged: list[_Span] = []
+    for start, end in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _free(content: bytes, places: Iterable[_Span], bound: dict[bytes, list[_Span]]) -> set[bytes]:
+    """Return the names of `bound` that stand somewhere outside of the spans where they are bound."""
+    free: set[bytes] = set()
+    for start, end in places:
+        name = content[start:end]
+        spans = bound.get(name)
+        if spans is None or name in free:
+            continue
+        before = bisect_right(spans, (start, sys.maxsize)) - 1
+        if before < 0 or spans[before][1] <= start:
+            free.add(name)
+    return free
