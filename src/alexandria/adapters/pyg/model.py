@@ -1,0 +1,195 @@
+"""PyG's Node2Vec with a walker of our own and a fused training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+from torch_geometric.nn.models.node2vec import Node2Vec
+
+from alexandria.adapters.pyg.adjacency import build_adjacency, undirected_pairs
+from alexandria.adapters.pyg.trainer import SkipGram, StepShape
+from alexandria.adapters.pyg.walker import RandomWalker
+
+WALKS_PER_STEP = 512
+"""About 10,000 nodes: what a step touches stays in the second-level cache."""
+
+FEWEST_STEPS = 200
+"""Adam moves a coordinate by at most the learning rate in a step, so fewer steps cannot leave the start."""
+
+NEGATIVE_BLOCKS, NEGATIVE_BLOCK = 32, 64
+"""About as many pairs as the walks of a step have, from as many nodes as a block allows."""
+
+CHUNK = 1024
+"""Walks computed at once."""
+
+WALKS_PER_DRAW = 16_384
+"""Walks drawn at once: enough to hide the cost of a call, few enough to stay small at a million nodes."""
+
+LOSS_STEPS = 16
+"""Steps of an epoch, about, on which the loss is measured."""
+
+
+class FusedNode2Vec(Node2Vec):  # type: ignore[misc]  # torch_geometric's modules are not typed
+    """Node2Vec [1]_ on an undirected graph, trained by `fit`; `loader`, `loss` and `forward` are PyG's.
+
+    PyG's own `__init__` refuses to work without pyg-lib, which the package index does not carry, so it is not
+    called; the attributes that PyG's methods read are set here instead.
+
+    Args:
+        edge_index: Shape (2, E), int64. Both directions are walked; parallel edges are one.
+        embedding_dim: Length of a vector.
+        walk_length: Nodes of a walk, the start included.
+        context_size: Nodes of a window, its first included.
+        walks_per_node: Walks from each linked node in an epoch.
+        p: Return parameter.
+        q: In-out parameter.
+        num_negative_samples: Negatives for each positive, for PyG's `loader`; `fit` has blocks of its own.
+        num_nodes: Number of nodes; needed, as trailing isolated nodes cannot be read off the edges.
+        sparse: Whether `loss` gives sparse gradients.
+        edge_weight: Shape (E,), above 0; None weighs all the same.
+        initial_scale: Standard deviation of the normal start.
+        seed: What all randomness starts from, that of `loader` included.
+
+    Attributes:
+        linked: Shape (M,), int64: the nodes that have an edge, rising. Only they are trained.
+
+    References:
+        .. [1] Grover & Leskovec, arXiv:1607.00653.
+    """
+
+    def __init__(  # noqa: PLR0917 - the order is that of PyG's class
+        self,
+        edge_index: Tensor,
+        embedding_dim: int,
+        walk_length: int,
+        context_size: int,
+        walks_per_node: int = 1,
+        p: float = 1.0,
+        q: float = 1.0,
+        num_negative_samples: int = 1,
+        num_nodes: int | None = None,
+        sparse: bool = False,
+        *,
+        edge_weight: Tensor | None = None,
+        initial_scale: float = 0.1,
+        seed: int = 0,
+    ) -> None:
+        torch.nn.Module.__init__(self)
+        if walk_length < context_size:
+            raise ValueError(f"walk_length {walk_length} is shorter than context_size {context_size}")
+        if num_nodes is None:
+            num_nodes = int(edge_index.max()) + 1 if edge_index.numel() else 0
+        self.EPS = 1e-15
+        self.num_nodes = num_nodes
+        self.embedding_dim, self.context_size = embedding_dim, context_size
+        self.walk_length = walk_length - 1  # PyG counts steps here, not nodes
+        self.walks_per_node, self.num_negative_samples = walks_per_node, num_negative_samples
+        self.p, self.q = p, q
+        self.initial_scale = initial_scale
+        self.generator = torch.Generator().manual_seed(seed)
+
+        self.pairs, self.pair_weight = undirected_pairs(edge_index, num_nodes, edge_weight)
+        self.adjacency = build_adjacency(self.pairs, num_nodes, self.pair_weight)
+        self.linked = self.adjacency.degree.nonzero().squeeze(1)
+        self.rowptr, self.col = self.adjacency.rowptr, self.adjacency.col
+        self.walker = RandomWalker(self.adjacency, p, q)
+        self.random_walk_fn = self._walk_for_pyg
+        self.embedding = torch.nn.Embedding(num_nodes, embedding_dim, sparse=sparse, _weight=self._start())
+
+    def _walk_for_pyg(self, _rowptr: Tensor, _col: Tensor, start: Tensor, steps: int, _p: float, _q: float) -> Tensor:
+        """Walk as pyg-lib's operator does, for PyG's `pos_sample`: shape (W, steps + 1)."""
+        return self.walker.walk(start, steps + 1, self.generator)
+
+    def _start(self) -> Tensor:
+        """Return the untrained vectors: a small normal for linked nodes, zero for isolated ones."""
+        weight = torch.zeros(self.num_nodes, self.embedding_dim)
+        weight[self.linked] = self.initial_scale * torch.randn(
+            self.linked.numel(), self.embedding_dim, generator=self.generator
+        )
+        return weight
+
+    def reset_parameters(self) -> None:
+        """Draw the start anew; isolated nodes are zero."""
+        with torch.no_grad():
+            self.embedding.weight.copy_(self._start())
+
+    def fit(
+        self,
+        epochs: int,
+        *,
+        learning_rate: float = 0.01,
+        walks_per_step: int | None = None,
+        held_back: Tensor | None = None,
+        give_back_after: int | None = None,
+        between_steps: Callable[[float], None] = lambda _: None,
+        after_epoch: Callable[[int, float], None] = lambda _epoch, _loss: None,
+    ) -> None:
+        """Train the vectors in place; nothing happens on a graph without edges.
+
+        The loss is that of `loss`: the mean over all pairs of walks that share a window plus the mean over
+        negatives. Negatives are drawn uniformly from the linked nodes. Adam moves only the rows that a step
+        touches, by the rule of torch.optim.SparseAdam.
+
+        Args:
+            epochs: Passes; each starts `walks_per_node` walks at every linked node, in a shuffled order.
+            learning_rate: Adam's.
+            walks_per_step: At most so many walks make a step; None chooses by the number of walks. All
+                steps are of equal size, give or take one walk, because a last step of two walks undoes
+                the work of many.
+            held_back: Mask, shape (P,), of `pairs` that walks do not take at first; every node must keep
+                a link. None holds nothing back.
+            give_back_after: Epochs after which walks take the pairs of `held_back` too; None for never.
+            between_steps: Called before each step with the share of the work that is done, in [0, 1). May
+                raise to end the training.
+            after_epoch: Called with the number of finished epochs and their last one's mean loss, which
+                is measured on an even sample of its steps. May raise.
+        """
+        nodes = self.linked.numel()
+        if not nodes:
+            return
+        walks = nodes * self.walks_per_node
+        steps = max(math.ceil(walks / (walks_per_step or WALKS_PER_STEP)), math.ceil(FEWEST_STEPS / epochs))
+        steps = min(steps, walks)
+        bounds = [walks * k // steps for k in range(steps + 1)]
+        early = self.walker if held_back is None else self._walker_without(held_back)
+        shape = StepShape(math.ceil(walks / steps), CHUNK, NEGATIVE_BLOCKS, NEGATIVE_BLOCK)
+        skip_gram = SkipGram(
+            self.embedding.weight.detach(),
+            walk_length=self.walk_length + 1,
+            context_size=self.context_size,
+            learning_rate=learning_rate,
+            shape=shape,
+        )
+        every = max(1, steps // LOSS_STEPS)
+        for epoch in range(epochs):
+            walker = self.walker if give_back_after is not None and epoch >= give_back_after else early
+            losses = []
+            for k, walk in enumerate(self._epoch_walks(walker, bounds)):
+                between_steps((epoch + k / steps) / epochs)
+                loss = skip_gram.step(walk, self._negatives(), with_loss=k % every == 0)
+                if loss is not None:
+                    losses.append(loss)
+            after_epoch(epoch + 1, float(torch.stack(losses).mean()))
+
+    def _walker_without(self, held_back: Tensor) -> RandomWalker:
+        kept = ~held_back
+        weight = None if self.pair_weight is None else self.pair_weight[kept]
+        return RandomWalker(build_adjacency(self.pairs[:, kept], self.num_nodes, weight), self.p, self.q)
+
+    def _negatives(self) -> Tensor:
+        """Draw nodes uniformly from the linked ones, shape (blocks, block)."""
+        shape = (NEGATIVE_BLOCKS, NEGATIVE_BLOCK)
+        return self.linked[torch.randint(self.linked.numel(), shape, generator=self.generator)]
+
+    def _epoch_walks(self, walker: RandomWalker, bounds: list[int]) -> Iterator[Tensor]:
+        """Yield the walks of each step; they are drawn for many steps at once, as a draw costs per call."""
+        starts = torch.randperm(bounds[-1], generator=self.generator).remainder_(self.linked.numel())
+        starts = self.linked[starts]
+        together = max(1, WALKS_PER_DRAW * (len(bounds) - 1) // bounds[-1])
+        for first in range(0, len(bounds) - 1, together):
+            part = bounds[first : first + together + 1]
+            drawn = walker.walk(starts[part[0] : part[-1]], self.walk_length + 1, self.generator)
+            yield from drawn.tensor_split([bound - part[0] for bound in part[1:-1]])

@@ -1,0 +1,81 @@
+"""What can be set about a training. Nothing here imports torch, so settings are cheap to read and to check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from alexandria.domain.embedding import DIMENSION
+from alexandria.domain.imports.outcome import EdgeKind
+
+Method = Literal["node2vec", "prone"]
+Device = Literal["auto", "cpu", "cuda"]
+
+ALL_KINDS = frozenset(EdgeKind)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node2VecSettings:
+    """How vectors are trained; the defaults are those of node2vec [1]_ with a start that converges.
+
+    Attributes:
+        method: `node2vec`, or `prone` for the closed form, which has no epochs and no walks.
+        dimension: Length of a vector.
+        walk_length: Nodes of one walk, the start included; at least `context_size`.
+        context_size: Nodes of one window, its first node included; at least 2.
+        walks_per_node: Walks that start at each linked node in each epoch.
+        epochs: Passes over all walks.
+        p: Return parameter: how little a walk likes to go straight back. Above 0.
+        q: In-out parameter: how little a walk likes to leave the neighbourhood it came from. Above 0.
+        learning_rate: Step of Adam.
+        initial_scale: Standard deviation of the normal start. PyG's 1.0 starts with angles so firm that
+            ten epochs on a few hundred files cannot turn them.
+        walks_per_step: Walks of one optimiser step, at most; None chooses by the size of the graph.
+        edge_kinds: Kinds of edges to train on; files with no edge of these kinds are isolated.
+        edge_weights: (kind, weight) pairs; a walk takes an edge in proportion to its weight. Kinds that are
+            not named weigh 1.
+        seeds: How many trainings are combined into one result; more agree better between two runs.
+        device: `auto` takes a GPU only where it pays.
+        threads: Threads of the computation on the CPU; the result does not depend on it.
+        held_out: Whether edges are held back to measure `edge_auc`, where the graph has enough of them.
+
+    Raises:
+        ValueError: A value is out of its range.
+
+    References:
+        .. [1] Grover & Leskovec, node2vec, arXiv:1607.00653.
+    """
+
+    method: Method = "node2vec"
+    dimension: int = DIMENSION
+    walk_length: int = 20
+    context_size: int = 10
+    walks_per_node: int = 10
+    epochs: int = 10
+    p: float = 1.0
+    q: float = 1.0
+    learning_rate: float = 0.01
+    initial_scale: float = 0.1
+    walks_per_step: int | None = None
+    edge_kinds: frozenset[EdgeKind] = field(default=ALL_KINDS)
+    edge_weights: tuple[tuple[EdgeKind, float], ...] = ()
+    seeds: int = 1
+    device: Device = "auto"
+    threads: int = 1
+    held_out: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("dimension", "walks_per_node", "epochs", "seeds", "threads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.context_size < 2:
+            raise ValueError(f"context_size must be at least 2, not {self.context_size}")
+        if self.walk_length < self.context_size:
+            raise ValueError(f"walk_length {self.walk_length} is shorter than context_size {self.context_size}")
+        for name in ("p", "q", "learning_rate", "initial_scale"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be above 0 and finite, not {getattr(self, name)}")
+        if self.walks_per_step is not None and self.walks_per_step < 1:
+            raise ValueError(f"walks_per_step must be at least 1, not {self.walks_per_step}")
+        if any(not 0 < weight < float("inf") for _, weight in self.edge_weights):
+            raise ValueError("edge weights must be above 0 and finite; leave a kind out of edge_kinds to drop it")

@@ -1,0 +1,151 @@
+"""Skip-gram with negative sampling on whole walks: the loss and the gradient of PyG's Node2Vec, without its windows.
+
+PyG cuts each walk into windows and gathers both ends of every pair, so each row is fetched twenty times and the
+autograd graph is as large as all pairs. Here a walk is gathered once, E of shape (B, L, d); E·Eᵀ holds the scores of
+all its pairs, a banded mask keeps those that share a window, and (mask ∘ σ(-E·Eᵀ))·E is the gradient of all its
+nodes. Negatives are blocks of uniformly drawn nodes, each against the others of its block.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
+"""Adam's constants, those of torch.optim.SparseAdam."""
+
+
+def window_band(walk_length: int, context_size: int) -> Tensor:
+    """Return the mask, shape (L, L), float32, symmetric, of the pairs of positions that PyG's windows pair.
+
+    A window starts at each of the first L - context_size + 1 positions and pairs it with the rest of the window.
+    """
+    first = torch.arange(walk_length).unsqueeze(1)
+    second = torch.arange(walk_length).unsqueeze(0)
+    apart = second - first
+    paired = (apart > 0) & (apart < context_size) & (first <= walk_length - context_size)
+    return (paired | paired.t()).to(torch.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class StepShape:
+    """How large one step is.
+
+    Attributes:
+        walks: Walks of a step, at most.
+        chunk: Walks computed at once; a step's gradient is the sum over its chunks.
+        blocks: Blocks of negatives.
+        block: Nodes of a block.
+    """
+
+    walks: int
+    chunk: int
+    blocks: int
+    block: int
+
+
+class SkipGram:
+    """Vectors in training, with Adam's moments and every buffer that a step needs.
+
+    Args:
+        weight: Shape (M, d), float32, contiguous; trained in place.
+        walk_length: Nodes of a walk.
+        context_size: Nodes of a window.
+        learning_rate: Adam's step.
+        shape: Size of a step.
+    """
+
+    def __init__(
+        self, weight: Tensor, *, walk_length: int, context_size: int, learning_rate: float, shape: StepShape
+    ) -> None:
+        self.weight = weight
+        self._learning_rate = learning_rate
+        self._steps = 0
+        device = weight.device
+        count, dimension = weight.shape
+        band = window_band(walk_length, context_size).to(device)
+        self._band = band
+        self._pairs_per_walk = float(band.sum()) / 2
+        self._gradient = torch.zeros_like(weight)
+        self._mean = torch.zeros_like(weight)
+        self._variance = torch.zeros_like(weight)
+        self._touched = torch.zeros(count, dtype=torch.bool, device=device)
+
+        def empty(*size: int) -> Tensor:
+            return torch.empty(size, dtype=torch.float32, device=device)
+
+        chunk = min(shape.chunk, shape.walks)
+        self._chunk = chunk
+        self._rows = empty(chunk * walk_length, dimension)
+        self._row_gradient = empty(chunk, walk_length, dimension)
+        self._scores = empty(chunk, walk_length, walk_length)
+        self._others = empty(shape.blocks * shape.block, dimension)
+        self._other_gradient = empty(shape.blocks, shape.block, dimension)
+        self._other_scores = empty(shape.blocks, shape.block, shape.block)
+        # The two losses are means over pairs and weigh the same, as in PyG. A node is no negative of itself.
+        apart = 1.0 - torch.eye(shape.block, device=device)
+        self._other_scale = apart * (-2.0 / (shape.blocks * shape.block * max(shape.block - 1, 1)))
+
+    def step(self, walks: Tensor, others: Tensor, *, with_loss: bool = False) -> Tensor | None:
+        """Take one step of Adam.
+
+        Args:
+            walks: Shape (w, L), int64, w at most the walks of a step.
+            others: Shape (blocks, block), int64, the negatives.
+            with_loss: Whether to compute the loss.
+
+        Returns:
+            The loss before the step, a scalar on the device, or None.
+        """
+        positive = self._add_walks(walks, with_loss)
+        negative = self._add_others(others, with_loss)
+        self._update(walks, others)
+        return positive + negative if positive is not None and negative is not None else None
+
+    def _add_walks(self, walks: Tensor, with_loss: bool) -> Tensor | None:
+        scale = 1.0 / (walks.shape[0] * self._pairs_per_walk)
+        band = self._band * scale
+        losses = []
+        for nodes in torch.split(walks, self._chunk):
+            count, length = nodes.shape
+            flat = nodes.reshape(-1)
+            rows = torch.index_select(self.weight, 0, flat, out=self._rows[: flat.numel()])
+            rows = rows.view(count, length, -1)
+            scores = self._scores[:count]
+            torch.baddbmm(scores, rows, rows.transpose(1, 2), beta=0, alpha=-1, out=scores)
+            if with_loss:
+                losses.append((torch.nn.functional.softplus(scores) * band).sum() / 2)
+            scores.sigmoid_().mul_(band)
+            gradient = torch.bmm(scores, rows, out=self._row_gradient[:count])
+            self._gradient.index_add_(0, flat, gradient.view(flat.numel(), -1))
+        return torch.stack(losses).sum() if losses else None
+
+    def _add_others(self, others: Tensor, with_loss: bool) -> Tensor | None:
+        flat = others.reshape(-1)
+        rows = torch.index_select(self.weight, 0, flat, out=self._others).view(*others.shape, -1)
+        scores = torch.bmm(rows, rows.transpose(1, 2), out=self._other_scores)
+        loss = (torch.nn.functional.softplus(scores) * self._other_scale).sum() / -2 if with_loss else None
+        scores.sigmoid_().mul_(self._other_scale)
+        gradient = torch.bmm(scores, rows, out=self._other_gradient)
+        self._gradient.index_add_(0, flat, gradient.view(flat.numel(), -1))
+        return loss
+
+    def _update(self, walks: Tensor, others: Tensor) -> None:
+        """Move the touched rows by Adam's rule; `_gradient` points downhill and is zero again afterwards."""
+        self._steps += 1
+        rate = self._learning_rate * math.sqrt(1 - BETA2**self._steps) / (1 - BETA1**self._steps)
+        touched = self._touched
+        touched.index_fill_(0, walks.reshape(-1), True)
+        touched.index_fill_(0, others.reshape(-1), True)
+        rows = touched.nonzero().squeeze(1)
+        touched.zero_()
+        gradient = self._gradient.index_select(0, rows)
+        mean = self._mean.index_select(0, rows).lerp_(gradient, 1 - BETA1)
+        variance = self._variance.index_select(0, rows).mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
+        self._mean.index_copy_(0, rows, mean)
+        self._variance.index_copy_(0, rows, variance)
+        self._gradient.index_fill_(0, rows, 0.0)
+        self.weight.index_add_(0, rows, mean.div_(variance.sqrt_().add_(EPS)), alpha=rate)
