@@ -1,0 +1,220 @@
+"""Reads the imports of JavaScript and TypeScript files."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import TYPE_CHECKING
+
+import tree_sitter
+import tree_sitter_javascript
+import tree_sitter_typescript
+
+from alexandria.domain.imports.facts import ImportForm, ImportStatement, ReadStatus, SourceFacts
+from alexandria.domain.language import Language
+
+if TYPE_CHECKING:
+    from tree_sitter import Node
+
+# `ERROR` too: beside a merge marker or a half-written line the parts of an import may hang there.
+_STATEMENTS = """
+(import_statement source: (string) @source) @import
+(export_statement source: (string) @source) @reexport
+(ERROR source: (string) @source)
+(call_expression function: (import) arguments: (arguments) @dynamic)
+"""
+_REQUIRE = """
+(call_expression function: (identifier) @function arguments: (arguments) @require (#eq? @function "require"))
+"""
+# The grammar reads `export import a = require("b")` as the alias of a name `require` and, beside it, ("b").
+_IMPORT_EQUALS = """
+(import_require_clause source: (string) @equals)
+(import_alias . (identifier) . (identifier) @function (#eq? @function "require")) @alias
+"""
+
+_BLOCK_OR_LINE_COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
+_ESCAPE = re.compile(r"\\(?:u\{([0-9a-fA-F]{1,6})\}|u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(\r\n|.))", re.DOTALL)
+_SIMPLE_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "v": "\v", "0": "\0", "\n": "", "\r\n": ""}
+
+# `import("x").T` is a type when the first node above its member accesses stands where only types stand.
+_MEMBERS = frozenset({"member_expression", "subscript_expression", "nested_type_identifier"})
+_TYPE_PLACES = frozenset(
+    """
+    array_type asserts conditional_type constraint constructor_type default_type extends_type_clause function_type
+    generic_type implements_clause index_type_query infer_type intersection_type lookup_type mapped_type_clause
+    object_type optional_type parenthesized_type readonly_type rest_type tuple_type type_alias_declaration
+    type_annotation type_arguments type_predicate type_query union_type
+    """.split()  # noqa: SIM905 - a list of that many quoted names is harder to read
+)
+_CASTS = frozenset({"as_expression", "satisfies_expression"})
+
+
+@cache
+def _parser(grammar: str) -> tree_sitter.Parser:
+    return tree_sitter.Parser(_grammar(grammar))
+
+
+@cache
+def _grammar(grammar: str) -> tree_sitter.Language:
+    if grammar == "javascript":
+        return tree_sitter.Language(tree_sitter_javascript.language())
+    if grammar == "tsx":
+        return tree_sitter.Language(tree_sitter_typescript.language_tsx())
+    return tree_sitter.Language(tree_sitter_typescript.language_typescript())
+
+
+@cache
+def _query(grammar: str, *, with_require: bool) -> tree_sitter.Query:
+    patterns = _STATEMENTS
+    if with_require:
+        patterns += _REQUIRE
+        if grammar != "javascript":
+            patterns += _IMPORT_EQUALS
+    return tree_sitter.Query(_grammar(grammar), patterns)
+
+
+def read(path: str, language: Language, content: bytes) -> SourceFacts:
+    """Return what the file says of its imports. Never raises, whatever `content` holds.
+
+    Args:
+        path: Repository-relative posix path; its extension picks the grammar.
+        language: JAVASCRIPT or TYPESCRIPT.
+        content: The bytes of the file: UTF-8, with or without a byte order mark, or UTF-16 with one.
+            Other encodings are read as far as they are ASCII.
+    """
+    if content[:2] in {b"\xff\xfe", b"\xfe\xff"}:
+        content = content.decode("utf-16", "replace").encode()
+    grammar = _grammar_of(path, language, content)
+    root = _parser(grammar).parse(content).root_node
+    query = _query(grammar, with_require=b"require" in content)
+    captures = tree_sitter.QueryCursor(query).captures(root)
+    found = [(node.start_byte, _statement(node, content)) for node in captures.get("source", ())]
+    for name, form in (("dynamic", ImportForm.DYNAMIC), ("require", ImportForm.REQUIRE)):
+        found += [(node.start_byte, _call(node, content, form)) for node in captures.get(name, ())]
+    literals = [*captures.get("equals", ()), *map(_literal_after_alias, captures.get("alias", ()))]
+    found += [(node.start_byte, _equals(node, content)) for node in literals if node is not None]
+    found.sort(key=lambda pair: pair[0])
+    return SourceFacts(
+        path,
+        language,
+        ReadStatus.SYNTAX_ERROR if root.has_error else ReadStatus.READ,
+        tuple(statement for _, statement in found),
+    )
+
+
+def _grammar_of(path: str, language: Language, content: bytes) -> str:
+    if language is Language.TYPESCRIPT:
+        return "tsx" if path.endswith(".tsx") else "typescript"
+    # Flow's annotations are close enough to TypeScript's for the imports between them to be found.
+    return "tsx" if b"@flow" in content[:2000] else "javascript"
+
+
+def _statement(source: Node, content: bytes) -> ImportStatement:
+    """Read `import … from "x"`, `import "x"` or `export … from "x"`, given its literal."""
+    statement = source.parent
+    specifier, literal = _text_of(source, content)
+    line = source.start_point[0] + 1
+    if statement is None or statement.type == "ERROR":
+        return ImportStatement(line, specifier)
+    line = statement.start_point[0] + 1
+    names, type_only = _clause(content[statement.start_byte : source.start_byte].decode("utf-8", "replace"))
+    form = ImportForm.REEXPORT if statement.type == "export_statement" else ImportForm.MODULE
+    return ImportStatement(line, specifier, form if literal else ImportForm.COMPUTED, names, type_only=type_only)
+
+
+def _clause(text: str) -> tuple[tuple[str, ...], bool]:
+    """Return the imported names in the text between the keyword and the specifier, and whether all are types."""
+    if "/" in text:
+        text = _BLOCK_OR_LINE_COMMENT.sub(" ", text)
+    words = text.replace("{", " { ").replace("}", " } ").replace(",", " , ").replace("*", " * ").split()
+    words = words[1:-1] if words[-1:] == ["from"] else words[1:]
+    type_only = len(words) > 1 and words[0] in {"type", "typeof"} and words[1] not in {",", "from"}
+    if type_only:
+        words = words[1:]
+    names: list[str] = []
+    inline_types = 0
+    braces = False
+    for part in " ".join(words).split(","):
+        braces = braces or "{" in part
+        name = part.replace("{", " ").replace("}", " ").split()
+        if not name:
+            continue
+        if braces and len(name) in {2, 4} and name[0] in {"type", "typeof"}:
+            inline_types += 1
+            name = name[1:]
+        names.append(name[0] if braces or name[0] == "*" else "default")
+    return tuple(names), type_only or (inline_types > 0 and inline_types == len(names))
+
+
+def _call(arguments: Node, content: bytes, form: ImportForm) -> ImportStatement:
+    """Read `require(…)` or `import(…)`, given its arguments."""
+    line = arguments.start_point[0] + 1
+    first = next((node for node in arguments.named_children if node.type != "comment"), None)
+    if first is None:
+        return ImportStatement(line, "", ImportForm.COMPUTED)
+    specifier, literal = _text_of(first, content)
+    if not literal:
+        return ImportStatement(line, specifier, ImportForm.COMPUTED)
+    if form is ImportForm.DYNAMIC and _is_type(arguments):
+        return ImportStatement(line, specifier, ImportForm.MODULE, ("*",), type_only=True)
+    return ImportStatement(line, specifier, form, ("*",))
+
+
+def _is_type(arguments: Node) -> bool:
+    child = arguments.parent
+    if child is None:
+        return False
+    node = child.parent
+    while node is not None and node.type in _MEMBERS:
+        child, node = node, node.parent
+    if node is None:
+        return False
+    if node.type in _CASTS:
+        return node.named_child(0) != child
+    return node.type in _TYPE_PLACES
+
+
+def _equals(source: Node, content: bytes) -> ImportStatement:
+    """Read `import a = require("x")`, given its literal."""
+    specifier, literal = _text_of(source, content)
+    clause = source.parent
+    statement = None if clause is None else clause.parent
+    type_only = False
+    if statement is not None and statement.type == "import_statement":
+        type_only = content[statement.start_byte : source.start_byte].split()[1:2] == [b"type"]
+    form = ImportForm.REQUIRE if literal else ImportForm.COMPUTED
+    return ImportStatement(source.start_point[0] + 1, specifier, form, ("*",), type_only=type_only)
+
+
+def _literal_after_alias(alias: Node) -> Node | None:
+    statement = alias.parent if alias.parent is not None and alias.parent.type == "export_statement" else alias
+    beside = statement.next_named_sibling
+    if beside is None or beside.type != "expression_statement":
+        return None
+    inner = beside.named_child(0)
+    if inner is None or inner.type != "parenthesized_expression":
+        return None
+    literal = inner.named_child(0)
+    return literal if literal is not None and literal.type == "string" else None
+
+
+def _text_of(node: Node, content: bytes) -> tuple[str, bool]:
+    """Return the value of a string literal and True, or the source text of anything else and False."""
+    text = content[node.start_byte : node.end_byte].decode("utf-8", "replace")
+    if node.type != "string" and not _is_plain_template(node):
+        return text[:200], False
+    text = text[1:-1]
+    return (_ESCAPE.sub(_unescape, text) if "\\" in text else text), True
+
+
+def _is_plain_template(node: Node) -> bool:
+    return node.type == "template_string" and all(c.type != "template_substitution" for c in node.named_children)
+
+
+def _unescape(match: re.Match[str]) -> str:
+    digits = match[1] or match[2] or match[3]
+    if digits:
+        code = int(digits, 16)
+        # A lone surrogate or a number above Unicode is no character; the specifier then names nothing.
+        return chr(code) if code < 0x110000 and not 0xD800 <= code < 0xE000 else "\N{REPLACEMENT CHARACTER}"
+    return _SIMPLE_ESCAPES.get(match[4], match[4])

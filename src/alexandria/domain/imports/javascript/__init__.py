@@ -1,0 +1,45 @@
+"""JavaScript and TypeScript: from specifier to file, as TypeScript, Node and the bundlers resolve it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from alexandria.domain.imports.facts import SourceFacts
+from alexandria.domain.imports.javascript.files import SOURCE_EXTENSIONS
+from alexandria.domain.imports.javascript.resolver import Resolver
+from alexandria.domain.imports.outcome import FileOutcome
+from alexandria.domain.imports.tree import RepoTree
+
+_NAMES = ("package.json", "pnpm-workspace.yaml", "lerna.json", "rush.json")
+
+
+def wanted_manifests(tree: RepoTree) -> set[str]:
+    """Return the manifests that are still to be read; empty for a repository without JavaScript."""
+    if not any(path.endswith(SOURCE_EXTENSIONS) for path in tree.paths):
+        return set()
+    wanted = {path for path in tree.paths if path.endswith((".json", ".yaml")) and _is_manifest(path)}
+    missing = wanted - tree.manifests.keys()
+    if missing:
+        return missing
+    # The files that a configuration extends may have any name.
+    configurations = Resolver(tree).configurations()
+    for path in tree.manifests:
+        if path.endswith(".json"):
+            missing.update(configurations.extended(path))
+    return missing - tree.manifests.keys()
+
+
+def _is_manifest(path: str) -> bool:
+    name = path[path.rfind("/") + 1 :]
+    if name not in _NAMES and not (name.startswith(("tsconfig", "jsconfig")) and name.endswith(".json")):
+        return False
+    return "node_modules" not in path.split("/")
+
+
+def resolve(tree: RepoTree, facts: Sequence[SourceFacts]) -> Iterator[FileOutcome]:
+    """Resolve the imports of JavaScript and TypeScript files; one outcome a file, in order, never raises."""
+    if not facts:
+        return
+    resolver = Resolver(tree)
+    for file in facts:
+        yield resolver.outcome(file)

@@ -1,0 +1,69 @@
+"""From a build output that is not in the repository to the source that it is made of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from alexandria.domain.imports.javascript.files import parent, split_source_extension, within
+from alexandria.domain.imports.javascript.packages import Package
+from alexandria.domain.imports.javascript.tsconfig import TsConfig
+
+_OUTPUT_FOLDER = re.compile(
+    r"_?(?:dist|build|built|builds|lib|libs|out|output|es|esm|esm5|es5|es6|es20\d\d|fesm\d*|cjs|mjs|umd|iife|amd|common|commonjs|"
+    r"module|modules|types|typings|dts|declarations?|bundles?|compiled|target|node|browser|web|npm|pkg|release|prod|"
+    r"dist-\w+|dist\w*|build-\w+|lib-\w+)\Z"
+)
+_SOURCE_FOLDERS = ("src", "source", "lib", "ts", "")
+_VARIANT = re.compile(
+    r"[._-](?:min|esm|es|mjs|cjs|umd|iife|amd|system|prod|production|dev|development|global|browser|node|web|"
+    r"module|modern|legacy|common|commonjs|bundle|bundled|bundler|esm-bundler|esm-browser|runtime|es5|es6|es20\d\d)\Z"
+)
+
+
+def sources_of(output: str, package: Package, configs: list[TsConfig]) -> Iterator[str]:
+    """Yield paths without extension at which the source of `output` may be, best first.
+
+    Args:
+        output: Path of a file that is not in the repository.
+        package: The package that names it.
+        configs: The configurations of the package; their `outDir` and `rootDir` say how outputs are laid out.
+    """
+    stem, _ = split_source_extension(output)
+    stems = [stem, *_without_variants(stem)]
+    for config in configs:
+        for out_dir in config.out_dirs:
+            if within(stem, out_dir) and stem != out_dir:
+                for name in stems:
+                    inner = name[len(out_dir) :].lstrip("/")
+                    yield _joined(config.root_dir, inner)
+    start = len(package.directory) + 1 if package.directory else 0
+    if not within(stem, package.directory):
+        return
+    for name in stems:
+        for inner in _without_output_folders(name[start:]):
+            for folder in _SOURCE_FOLDERS:
+                yield _joined(_joined(package.directory, folder), inner)
+
+
+def _joined(directory: str, inner: str) -> str:
+    return f"{directory}/{inner}" if directory and inner else directory or inner
+
+
+def _without_variants(stem: str) -> Iterator[str]:
+    folder, name = parent(stem), stem[stem.rfind("/") + 1 :]
+    while shorter := _VARIANT.sub("", name):
+        if shorter == name:
+            return
+        name = shorter
+        yield _joined(folder, name)
+
+
+def _without_output_folders(inner: str) -> Iterator[str]:
+    """Yield the path less its leading output folders, as many as there are, then all shorter cuts."""
+    parts = inner.split("/")
+    count = 0
+    while count < len(parts) - 1 and _OUTPUT_FOLDER.match(parts[count]):
+        count += 1
+    for cut in range(count, -1, -1):
+        yield "/".join(parts[cut:])

@@ -1,0 +1,364 @@
+"""What a specifier of JavaScript or TypeScript means, in the order of TypeScript's and Node's resolvers."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from alexandria.domain.imports.facts import ImportForm, ImportStatement, SourceFacts
+from alexandria.domain.imports.javascript.build_outputs import sources_of
+from alexandria.domain.imports.javascript.files import (
+    SOURCE_EXTENSIONS,
+    FileIndex,
+    is_declaration,
+    join,
+    parent,
+    within,
+)
+from alexandria.domain.imports.javascript.packages import Package, Packages, export_targets, split_name
+from alexandria.domain.imports.javascript.tsconfig import TsConfig, TsConfigs
+from alexandria.domain.imports.outcome import EdgeKind, FileOutcome, Outcome, Resolved
+from alexandria.domain.imports.tree import RepoTree
+
+BUILTINS = frozenset(
+    """
+    assert async_hooks buffer child_process cluster console constants crypto dgram diagnostics_channel dns domain
+    events fs http http2 https inspector module net os path perf_hooks process punycode querystring readline repl
+    stream string_decoder sys timers tls trace_events tty url util v8 vm wasi worker_threads zlib
+    """.split()  # noqa: SIM905 - a list of that many quoted names is harder to read
+)
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+_PACKAGE_SCHEMES = frozenset({"node", "npm", "jsr", "bun", "deno", "cloudflare", "workerd", "electron"})
+_PACKAGE_NAME = re.compile(r"(?:@[a-z0-9~_][\w.~-]*/)?[A-Za-z0-9_][\w.~-]*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a specifier means, without the place where it is written."""
+
+    resolved: Resolved
+    reason: str
+    target: str = ""
+    tried: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Importer:
+    """Everything of an importing file that changes what its specifiers mean."""
+
+    directory: str
+    declaration: bool
+    configs: tuple[TsConfig, ...]
+
+
+class Resolver:
+    """Resolves the imports of one repository; keeps what it looked up."""
+
+    def __init__(self, tree: RepoTree) -> None:
+        self._files = FileIndex(tree.paths)
+        self._packages = Packages.read(tree.manifests)
+        self._configs = TsConfigs(tree.manifests, self.package_config, tree.paths)
+        self._answers: dict[tuple[str, str, bool, bool, tuple[str, ...]], Answer] = {}
+
+    # -- files ---------------------------------------------------------------------------------------------------
+
+    def outcome(self, facts: SourceFacts) -> FileOutcome:
+        """Resolve every import of one file."""
+        if not facts.imports:
+            return FileOutcome(facts.path)
+        importer = _Importer(parent(facts.path), is_declaration(facts.path), tuple(self._configs.for_file(facts.path)))
+        return FileOutcome(facts.path, tuple(self._outcome(statement, importer) for statement in facts.imports))
+
+    def _outcome(self, statement: ImportStatement, importer: _Importer) -> Outcome:
+        if statement.form is ImportForm.COMPUTED:
+            return Outcome(statement.line, statement.specifier, Resolved.DYNAMIC, reason="the specifier is computed")
+        kind = EdgeKind.IMPORT
+        if statement.type_only:
+            kind = EdgeKind.TYPE_ONLY
+        elif statement.form is ImportForm.REEXPORT:
+            kind = EdgeKind.REEXPORT
+        answer = self.answer(statement.specifier, importer, required=statement.form is ImportForm.REQUIRE)
+        return Outcome(
+            statement.line,
+            statement.specifier,
+            answer.resolved,
+            kind,
+            (answer.target,) if answer.target else (),
+            answer.reason,
+            answer.tried,
+        )
+
+    def answer(self, specifier: str, importer: _Importer, *, required: bool) -> Answer:
+        """Return what `specifier` means in a file like `importer`."""
+        key = (
+            specifier,
+            importer.directory,
+            importer.declaration,
+            required,
+            tuple(config.path for config in importer.configs),
+        )
+        known = self._answers.get(key)
+        if known is None:
+            known = self._resolve(specifier, importer, required)
+            if known.resolved is Resolved.UNRESOLVED:
+                # Looked for once more, to be able to say where: failures are few, and lists are slow.
+                self._files.tried = []
+                self._resolve(specifier, importer, required)
+                tried, self._files.tried = self._files.tried, None
+                known = Answer(known.resolved, known.reason, tried=tuple(dict.fromkeys(tried)))
+            self._answers[key] = known
+        return known
+
+    def _resolve(self, specifier: str, importer: _Importer, required: bool) -> Answer:
+        name = specifier
+        if "!" in name:  # webpack's `loader!file`
+            name = name.rpartition("!")[2]
+        answer = self._named(name, importer, required)
+        if answer.resolved in {Resolved.UNRESOLVED, Resolved.EXTERNAL} and "?" in name:
+            name = name.partition("?")[0]
+            answer = self._named(name, importer, required)
+        return answer
+
+    def _named(self, specifier: str, importer: _Importer, required: bool) -> Answer:
+        if not specifier:
+            return Answer(Resolved.UNRESOLVED, "the specifier is empty")
+        if specifier.startswith(("./", "../")) or specifier in {".", ".."}:
+            return self._relative(specifier, importer)
+        mapped = self._mapped(specifier, importer)
+        if mapped is not None:
+            return mapped
+        if specifier.startswith("#"):
+            return self._package_import(specifier, importer, required)
+        return _beyond_packages(specifier) or self._package(specifier, importer, required)
+
+    # -- paths ---------------------------------------------------------------------------------------------------
+
+    def _relative(self, specifier: str, importer: _Importer) -> Answer:
+        path = join(importer.directory, specifier)
+        if path is None:
+            return Answer(Resolved.UNRESOLVED, "the path climbs out of the repository")
+        only_directory = specifier.endswith("/") or specifier.rpartition("/")[2] in {".", ".."}
+        found = self._path(path, importer, only_directory=only_directory)
+        if found is None:
+            found = self._through_root_dirs(path, importer)
+        if found is None:
+            if "node_modules" in path.split("/"):
+                return Answer(Resolved.EXTERNAL, "a file of an installed package")
+            return Answer(Resolved.UNRESOLVED, "no such file")
+        return self._inside(found, "a path")
+
+    def _inside(self, path: str, reason: str) -> Answer:
+        if path.endswith(SOURCE_EXTENSIONS):
+            return Answer(Resolved.INSIDE, reason, path)
+        return Answer(Resolved.UNSUPPORTED, f"no source file: {path}")
+
+    def _path(self, path: str, importer: _Importer, *, only_directory: bool = False) -> str | None:
+        """Return the file that a path means: itself, with an extension, or the entry of the directory."""
+        if path and not only_directory:
+            found = self._files.source(path, declaration=importer.declaration)
+            if found is not None:
+                return found
+        if path in self._files.directories:
+            found = self._directory(path, importer)
+            if found is not None:
+                return found
+        return self._files.with_rare_extension(path) if path else None
+
+    def _directory(self, directory: str, importer: _Importer) -> str | None:
+        package = self._packages.by_directory.get(directory)
+        if package is not None:
+            found = self._main(package, importer)
+            if found is not None:
+                return found
+        return self._files.source(_in(directory, "index"), declaration=importer.declaration)
+
+    def _through_root_dirs(self, path: str, importer: _Importer) -> str | None:
+        for config in importer.configs:
+            own = max((r for r in config.root_dirs if within(path, r)), key=len, default=None)
+            if own is None:
+                continue
+            inner = path[len(own) :].lstrip("/")
+            for root in config.root_dirs:
+                if root != own:
+                    found = self._path(_in(root, inner), importer)
+                    if found is not None:
+                        return found
+        return None
+
+    # -- names that the configuration maps -----------------------------------------------------------------------
+
+    def _mapped(self, specifier: str, importer: _Importer) -> Answer | None:
+        for config in importer.configs:
+            for mapping in config.mappings:
+                matched = mapping.match(specifier)
+                if matched is None:
+                    continue
+                for target in mapping.targets:
+                    path = join("", target.replace("*", matched))
+                    found = None if path is None else self._path(path, importer)
+                    if found is not None:
+                        return self._inside(found, f"paths of {config.path}")
+                break
+            if config.base_url is not None:
+                path = join(config.base_url, specifier)
+                found = None if path is None else self._path(path, importer)
+                if found is not None:
+                    return self._inside(found, f"baseUrl of {config.path}")
+        return None
+
+    # -- packages ------------------------------------------------------------------------------------------------
+
+    def _conditions(self, importer: _Importer, required: bool) -> frozenset[str]:
+        custom = [condition for config in importer.configs for condition in config.conditions]
+        types = ["types"] if importer.declaration else ["development", "module"]
+        return frozenset([*custom, *types, "node", "require" if required else "import"])
+
+    def _package_import(self, specifier: str, importer: _Importer, required: bool) -> Answer:
+        for package in self._packages.enclosing(importer.directory):
+            imports = package.content.get("imports")
+            if not isinstance(imports, dict):
+                continue
+            targets = self._ordered_targets(imports, specifier, importer, required)
+            if not targets:
+                return Answer(
+                    Resolved.UNRESOLVED, f"imports of {_in(package.directory, 'package.json')} has no such key"
+                )
+            for target in targets:
+                if not target.startswith("./"):
+                    return self._package(target, importer, required)
+            found = self._first_target(package, targets, importer)
+            if found is not None:
+                return self._inside(found, f"imports of {_in(package.directory, 'package.json')}")
+            return Answer(Resolved.UNRESOLVED, f"imports of {_in(package.directory, 'package.json')} names no file")
+        return Answer(Resolved.UNRESOLVED, "no package.json around has imports")
+
+    def _package(self, specifier: str, importer: _Importer, required: bool) -> Answer:
+        name, subpath = split_name(specifier)
+        linked = self._packages.named(name, importer.directory)
+        if linked is None:
+            if name in BUILTINS:
+                return Answer(Resolved.EXTERNAL, "a module of Node")
+            if not _PACKAGE_NAME.match(name):
+                return Answer(Resolved.UNRESOLVED, "no package can have this name, and no configuration maps it")
+            return Answer(Resolved.EXTERNAL, "a package that is not in the repository")
+        package, directory = linked
+        found = self._entry(package, directory, subpath, importer, required)
+        if found is not None:
+            return self._inside(found, f"package {package.name}")
+        return Answer(Resolved.UNRESOLVED, f"package {package.name} has no such entry")
+
+    def _entry(self, package: Package, directory: str, subpath: str, importer: _Importer, required: bool) -> str | None:
+        if package.exports is not None:
+            key = f"./{subpath}" if subpath else "."
+            targets = self._ordered_targets(package.exports, key, importer, required)
+            found = self._first_target(package, targets, importer)
+            if found is not None:
+                return found
+        if not subpath:
+            return self._directory(package.directory, importer)
+        path = join(directory, subpath)
+        if path is None:
+            return None
+        found = self._path(path, importer)
+        return found if found is not None else self._source(path, package, importer)
+
+    def _ordered_targets(self, exports: object, key: str, importer: _Importer, required: bool) -> list[str]:
+        """Return the targets under the conditions that hold, then all the others."""
+        meant = export_targets(exports, key, self._conditions(importer, required))
+        return list(dict.fromkeys([*meant, *export_targets(exports, key, None)]))
+
+    def _first_target(self, package: Package, targets: list[str], importer: _Importer) -> str | None:
+        paths = [path for target in targets if (path := join(package.directory, target)) is not None]
+        for path in paths:
+            if self._files.has(path):
+                return path if importer.declaration else self._files.implementation(path)
+        for path in paths:
+            found = self._path(path, importer) or self._source(path, package, importer)
+            if found is not None:
+                return found
+        return None
+
+    def _main(self, package: Package, importer: _Importer) -> str | None:
+        types = package.text("types", "typings")
+        code = package.text("main", "module", "jsnext:main", "browser")
+        for entry in [*types, *code] if importer.declaration else [*code, *types]:
+            path = join(package.directory, entry)
+            if path is None or path == package.directory:
+                continue
+            if self._files.has(path):
+                return path if importer.declaration else self._files.implementation(path)
+            found = self._files.source(path, declaration=importer.declaration)
+            found = found or self._files.source(_in(path, "index"), declaration=importer.declaration)
+            if found is not None:
+                return found
+        for entry in package.text("source"):
+            path = join(package.directory, entry)
+            if path is not None and self._files.has(path):
+                return path
+        index = self._files.source(_in(package.directory, "index"), declaration=importer.declaration)
+        if index is not None:
+            return index
+        for entry in [*code, *types, "index.js"]:
+            path = join(package.directory, entry)
+            found = None if path is None else self._source(path, package, importer)
+            if found is not None:
+                return found
+        return None
+
+    def _source(self, output: str, package: Package, importer: _Importer) -> str | None:
+        """Return the source of a build output that is not in the repository."""
+        inner = next(iter(self._packages.enclosing(parent(output))), package)
+        for owner in dict.fromkeys([inner.directory, package.directory]):
+            of = self._packages.by_directory.get(owner, package)
+            if of is not package and output in {join(owner, entry) for entry in of.text("main", "module")}:
+                found = self._main(of, importer)
+                if found is not None:
+                    return found
+            for candidate in sources_of(output, of, self._build_configs(owner)):
+                if candidate in self._files.directories:
+                    found = self._files.source(_in(candidate, "index"), declaration=False)
+                else:
+                    found = self._files.source(candidate, declaration=False)
+                if found is not None and found.endswith(SOURCE_EXTENSIONS):
+                    return found
+        return None
+
+    def _build_configs(self, directory: str) -> list[TsConfig]:
+        return self._configs.in_directory(directory)
+
+    def package_config(self, directory: str, name: str) -> str | None:
+        """Return the configuration that `extends: "name"` means in a file of `directory`."""
+        package_name, subpath = split_name(name)
+        linked = self._packages.named(package_name, directory)
+        if linked is None:
+            return None
+        package = linked[0]
+        candidates = []
+        if package.exports is not None:
+            candidates += export_targets(package.exports, f"./{subpath}" if subpath else ".", None)
+        if subpath:
+            candidates += [subpath, subpath + ".json", subpath + "/tsconfig.json"]
+        else:
+            candidates += [*package.text("tsconfig"), "tsconfig.json"]
+        paths = (join(package.directory, candidate) for candidate in candidates)
+        return next((path for path in paths if path is not None and path in self._files.paths), None)
+
+    def configurations(self) -> TsConfigs:
+        """Return the configurations, for the question which manifests are still missing."""
+        return self._configs
+
+
+def _beyond_packages(specifier: str) -> Answer | None:
+    """Return the answer for a specifier that is a URL or an absolute path; None for the name of a package."""
+    if specifier.startswith("/"):
+        return Answer(Resolved.UNSUPPORTED, "a path from the root of a server or a file system")
+    scheme = _SCHEME.match(specifier)
+    if scheme is None:
+        return None
+    if scheme[1] in _PACKAGE_SCHEMES:
+        return Answer(Resolved.EXTERNAL, f"a module of {scheme[1]}")
+    return Answer(Resolved.UNSUPPORTED, "a URL, or a module that a bundler makes")
+
+
+def _in(directory: str, name: str) -> str:
+    return f"{directory}/{name}" if directory else name

@@ -1,0 +1,297 @@
+"""`tsconfig.json` and `jsconfig.json`: what they say of where modules are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from alexandria.domain.imports.javascript import jsonc
+from alexandria.domain.imports.javascript.files import ancestors, glob_pattern, join, parent, within
+
+_CONFIG_DIR = "${configDir}"
+
+
+@dataclass(frozen=True)
+class PathMapping:
+    """One entry of `paths`: a name, possibly with one `*`, and where it may be.
+
+    Attributes:
+        prefix: What stands before the `*`; the whole name when there is none.
+        suffix: What stands behind the `*`; None when there is none.
+        targets: Paths from the repository's root, best first, with `*` for what it matched. A path
+            that climbs out of the repository is left out.
+    """
+
+    prefix: str
+    suffix: str | None
+    targets: tuple[str, ...]
+
+    def match(self, specifier: str) -> str | None:
+        """Return what the `*` stands for ("" without one), or None when the name is another."""
+        if self.suffix is None:
+            return "" if specifier == self.prefix else None
+        if len(specifier) < len(self.prefix) + len(self.suffix):
+            return None
+        if not (specifier.startswith(self.prefix) and specifier.endswith(self.suffix)):
+            return None
+        return specifier[len(self.prefix) : len(specifier) - len(self.suffix)]
+
+
+@dataclass(frozen=True)
+class TsConfig:
+    """One configuration with everything that it inherits; all paths are from the repository's root.
+
+    Attributes:
+        path: The file.
+        base_url: Directory where bare names are looked for first, if any.
+        mappings: `paths`, in the order in which they are matched: exact names, then the longest prefix.
+        root_dirs: Directories that count as one for relative imports.
+        out_dirs: Where `outDir` and `declarationDir` put the outputs.
+        root_dir: Directory whose tree `out_dirs` mirror.
+        references: The configurations of the projects that it refers to.
+        conditions: `customConditions` for the `exports` of packages.
+        covers: Says whether a path is one of the project's own files.
+    """
+
+    path: str
+    base_url: str | None
+    mappings: tuple[PathMapping, ...]
+    root_dirs: tuple[str, ...]
+    out_dirs: tuple[str, ...]
+    root_dir: str
+    references: tuple[str, ...]
+    conditions: tuple[str, ...]
+    files: tuple[str, ...] | None
+    include: tuple[str, ...] | None
+    exclude: tuple[str, ...]
+
+    @cached_property
+    def _patterns(self) -> tuple[list[re.Pattern[str]], list[re.Pattern[str]]]:
+        include = self.include if self.include is not None else () if self.files is not None else ("**/*",)
+        directory = parent(self.path)
+        return _globs(directory, include), _globs(directory, self.exclude)
+
+    def covers(self, path: str) -> bool:
+        """Say whether `path` is one of the project's own files."""
+        if self.files is not None and path in self.files:
+            return True
+        include, exclude = self._patterns
+        return any(p.match(path) for p in include) and not any(p.match(path) for p in exclude)
+
+
+def _globs(directory: str, patterns: tuple[str, ...]) -> list[re.Pattern[str]]:
+    compiled = []
+    for pattern in patterns:
+        path = join(directory, pattern)
+        if path is not None:
+            # A directory stands for all in it.
+            compiled.append(glob_pattern(path + "{,/**}" if path else "**"))
+    return compiled
+
+
+@dataclass
+class _Option:
+    """The value of an option, and the directory of the file that sets it."""
+
+    value: Any
+    directory: str
+
+
+class TsConfigs:
+    """All configurations of a repository, read once each."""
+
+    def __init__(
+        self, manifests: Mapping[str, str], find_package_config: Callable[[str, str], str | None], paths: frozenset[str]
+    ) -> None:
+        self._manifests = manifests
+        self._find_package_config = find_package_config
+        self._paths = paths
+        self._read: dict[str, dict[str, Any]] = {}
+        self._configs: dict[str, TsConfig] = {}
+        self._nearest: dict[str, str | None] = {}
+
+    def extended(self, path: str) -> list[str]:
+        """Return the files that the configuration `path` extends, in order, as far as they are in the repository."""
+        found = []
+        for name in jsonc.strings(self._object(path).get("extends")):
+            target = self._extends_target(path, name)
+            if target is not None:
+                found.append(target)
+        return found
+
+    def _extends_target(self, path: str, name: str) -> str | None:
+        if not name.startswith(("./", "../")) and name not in {".", ".."}:
+            return self._find_package_config(parent(path), name)
+        base = join(parent(path), name)
+        if base is None:
+            return None
+        for candidate in (base, base + ".json", base + "/tsconfig.json"):
+            if candidate in self._paths:
+                return candidate
+        return None
+
+    def _object(self, path: str) -> dict[str, Any]:
+        if path not in self._read:
+            self._read[path] = jsonc.load_object(self._manifests.get(path, ""))
+        return self._read[path]
+
+    def for_file(self, path: str) -> list[TsConfig]:
+        """Return the configurations that hold for a file, the one that decides first.
+
+        That is the nearest `tsconfig.json`, else `jsconfig.json`. When it refers to other projects and does not
+        cover the file itself, the first project that does cover it decides.
+        """
+        nearest = self._nearest_path(parent(path))
+        if nearest is None:
+            return []
+        config = self.config(nearest)
+        if not config.references or config.covers(path):
+            return [config]
+        projects = list(self._projects(config))
+        return [*(project for project in projects if project.covers(path)), config]
+
+    def _projects(self, config: TsConfig) -> Iterator[TsConfig]:
+        seen = {config.path}
+        waiting = list(config.references)
+        while waiting:
+            path = waiting.pop(0)
+            if path not in seen and path in self._manifests:
+                seen.add(path)
+                project = self.config(path)
+                yield project
+                waiting.extend(project.references)
+
+    def _nearest_path(self, directory: str) -> str | None:
+        if directory in self._nearest:
+            return self._nearest[directory]
+        found = None
+        for ancestor in ancestors(directory):
+            prefix = ancestor + "/" if ancestor else ""
+            found = next(
+                (prefix + n for n in ("tsconfig.json", "jsconfig.json") if prefix + n in self._manifests), None
+            )
+            if found is not None:
+                break
+        self._nearest[directory] = found
+        return found
+
+    def in_directory(self, directory: str) -> list[TsConfig]:
+        """Return every configuration that lies in `directory`, whatever its name."""
+        prefix = directory + "/" if directory else ""
+        return [self.config(path) for path in self._by_directory.get(directory, ()) if path.startswith(prefix)]
+
+    @cached_property
+    def _by_directory(self) -> dict[str, list[str]]:
+        grouped: dict[str, list[str]] = {}
+        for path in sorted(self._manifests):
+            name = path[path.rfind("/") + 1 :]
+            if name.startswith(("tsconfig", "jsconfig")) and name.endswith(".json"):
+                grouped.setdefault(parent(path), []).append(path)
+        return grouped
+
+    def config(self, path: str) -> TsConfig:
+        """Return the configuration of the file `path` with all that it inherits."""
+        if path not in self._configs:
+            self._configs[path] = self._build(path)
+        return self._configs[path]
+
+    def _inherited(self, path: str, seen: frozenset[str]) -> tuple[dict[str, _Option], dict[str, _Option]]:
+        """Return the compiler options and the other inherited members; a cycle of `extends` ends where it closes."""
+        options: dict[str, _Option] = {}
+        members: dict[str, _Option] = {}
+        if path in seen or len(seen) > 50:
+            return options, members
+        for base in self.extended(path):
+            base_options, base_members = self._inherited(base, seen | {path})
+            options.update(base_options)
+            members.update(base_members)
+        content = self._object(path)
+        own = content.get("compilerOptions")
+        if isinstance(own, dict):
+            options.update({name: _Option(value, parent(path)) for name, value in own.items()})
+        members.update({n: _Option(content[n], parent(path)) for n in ("files", "include", "exclude") if n in content})
+        return options, members
+
+    def _build(self, path: str) -> TsConfig:
+        directory = parent(path)
+        options, members = self._inherited(path, frozenset())
+
+        def place(option: _Option | None) -> str | None:
+            return None if option is None else _place(option.value, option.directory, directory)
+
+        def places(option: _Option | None) -> tuple[str, ...]:
+            if option is None or not isinstance(option.value, list):
+                return ()
+            found = (_place(value, option.directory, directory) for value in option.value)
+            return tuple(p for p in found if p is not None)
+
+        base_url = place(options.get("baseUrl"))
+        paths = options.get("paths")
+        mapping_base = base_url if base_url is not None else paths.directory if paths is not None else directory
+        files = places(members["files"]) if "files" in members else None
+        include = places(members["include"]) if "include" in members else None
+        out_dirs = tuple(p for p in (place(options.get("outDir")), place(options.get("declarationDir"))) if p)
+        exclude = places(members["exclude"]) if "exclude" in members else out_dirs
+        root_dir = place(options.get("rootDir"))
+        conditions = options.get("customConditions")
+        return TsConfig(
+            path=path,
+            base_url=base_url,
+            mappings=_mappings(paths.value if paths else None, mapping_base, directory),
+            root_dirs=places(options.get("rootDirs")),
+            out_dirs=out_dirs,
+            root_dir=root_dir if root_dir is not None else _common_directory(directory, files, include),
+            references=self._references(path),
+            conditions=tuple(jsonc.strings(conditions.value)) if conditions else (),
+            files=files,
+            include=include,
+            exclude=exclude,
+        )
+
+    def _references(self, path: str) -> tuple[str, ...]:
+        found = []
+        listed = self._object(path).get("references")
+        for reference in listed if isinstance(listed, list) else ():
+            target = _place(reference.get("path"), parent(path), parent(path)) if isinstance(reference, dict) else None
+            if target is None:
+                continue
+            found.append(target if target.endswith(".json") else f"{target}/tsconfig.json".lstrip("/"))
+        return tuple(found)
+
+
+def _place(value: object, directory: str, leaf_directory: str) -> str | None:
+    """Return a path option from the repository's root; None when it is none or lies outside."""
+    if not isinstance(value, str) or value.startswith("/"):
+        return None
+    if value.startswith(_CONFIG_DIR):
+        return join(leaf_directory, value.removeprefix(_CONFIG_DIR))
+    return join(directory, value)
+
+
+def _mappings(value: object, base: str, leaf_directory: str) -> tuple[PathMapping, ...]:
+    if not isinstance(value, dict):
+        return ()
+    mappings = []
+    for name, targets in value.items():
+        placed = (_place(target, base, leaf_directory) for target in jsonc.strings(targets))
+        prefix, star, suffix = name.partition("*")
+        mappings.append(PathMapping(prefix, suffix if star else None, tuple(p for p in placed if p is not None)))
+    return tuple(sorted(mappings, key=lambda m: (m.suffix is not None, -len(m.prefix))))
+
+
+def _common_directory(directory: str, files: tuple[str, ...] | None, include: tuple[str, ...] | None) -> str:
+    """Return the directory that outputs are laid out from when no `rootDir` says it."""
+    if files and not include:
+        folders = [parent(file) for file in files]
+    elif include:
+        folders = [re.split(r"/?[^/]*[*?{]", pattern, maxsplit=1)[0] for pattern in include]
+        folders = [parent(folder) if "." in folder[folder.rfind("/") + 1 :] else folder for folder in folders]
+    else:
+        return directory
+    common = folders[0]
+    while not all(within(folder, common) for folder in folders):
+        common = parent(common)
+    return common
