@@ -12,8 +12,8 @@ Each language module has the same two functions:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from types import ModuleType
 
-from alexandria.domain.imports import go, java, javascript, python
 from alexandria.domain.imports.facts import ImportForm, ImportStatement, ReadStatus, SourceFacts
 from alexandria.domain.imports.outcome import EdgeKind, FileOutcome, Outcome, Resolved
 from alexandria.domain.imports.tree import RepoTree
@@ -33,19 +33,26 @@ __all__ = [
     "wanted_manifests",
 ]
 
-_MODULES = (python, javascript, java, go)
-_RESOLVERS: dict[Language, Callable[[RepoTree, Sequence[SourceFacts]], Iterator[FileOutcome]]] = {
-    Language.PYTHON: python.resolve,
-    Language.JAVASCRIPT: javascript.resolve,
-    Language.TYPESCRIPT: javascript.resolve,
-    Language.JAVA: java.resolve,
-    Language.GO: go.resolve,
-}
+Resolver = Callable[[RepoTree, Sequence[SourceFacts]], Iterator[FileOutcome]]
 
 
 def wanted_manifests(tree: RepoTree) -> set[str]:
     """Return the manifests that some language still needs to read; empty when all are there."""
-    return set().union(*(module.wanted_manifests(tree) for module in _MODULES))
+    return set().union(*(rules.wanted_manifests(tree) for rules in set(_rules().values())))
+
+
+def _rules() -> dict[Language, ModuleType]:
+    # Here and not above: the processes that parse import this package for its values, need no
+    # rules, and start a third sooner without them.
+    from alexandria.domain.imports import go, java, javascript, python  # noqa: PLC0415
+
+    return {
+        Language.PYTHON: python,
+        Language.JAVASCRIPT: javascript,
+        Language.TYPESCRIPT: javascript,
+        Language.JAVA: java,
+        Language.GO: go,
+    }
 
 
 def resolve_imports(tree: RepoTree, facts: Sequence[SourceFacts]) -> Iterator[FileOutcome]:
@@ -58,8 +65,9 @@ def resolve_imports(tree: RepoTree, facts: Sequence[SourceFacts]) -> Iterator[Fi
     Yields:
         One outcome a file, grouped by language, in the order of `facts` within a language.
     """
-    by_resolver: dict[Callable[..., Iterator[FileOutcome]], list[SourceFacts]] = {}
+    rules = _rules()
+    by_resolver: dict[Resolver, list[SourceFacts]] = {}
     for file in facts:
-        by_resolver.setdefault(_RESOLVERS[file.language], []).append(file)
+        by_resolver.setdefault(rules[file.language].resolve, []).append(file)
     for resolve, files in by_resolver.items():
         yield from resolve(tree, files)
