@@ -27,6 +27,7 @@ _DROPPED: Final = (
 )
 _STDLIB: Final = sys.stdlib_module_names.union(_DROPPED.split())
 _MAX_TRIED: Final = 12
+_TESTS: Final = frozenset({"test", "tests", "testing"})
 _NO_MODULE: Final = ("", "")
 _PATH_EXTENDERS: Final = {
     ("pkgutil", "extend_path"),
@@ -101,6 +102,10 @@ class _Finder:
                     if name not in hidden:
                         self._installed.setdefault(name, []).append(root)
         self._local_paths: dict[str, tuple[str, ...]] = {}
+        self._facts = facts
+        self._imported: dict[str, set[str]] = {}  # top-level name → names that somebody imports from it
+        self._top_levels: dict[str, list[str]] | None = None
+        self._used: dict[tuple[tuple[str, ...], str], bool] = {}
         self._found: dict[tuple[tuple[str, ...], str], _Module | _Missing] = {}
 
     def outcomes(self, file: SourceFacts) -> Iterator[Outcome]:
@@ -124,13 +129,15 @@ class _Finder:
             yield Outcome(statement.line, specifier, Resolved.EXTERNAL, kind, reason="standard library")
             return
         module = self._find(self._path_of(importer), specifier)
+        if isinstance(module, _Missing) and module.parent is None:
+            module = self._fixture(importer, specifier) or module
         yield from self._outcomes_of(importer, statement, kind, module)
 
     def _outcomes_of(
         self, importer: str, statement: ImportStatement, kind: EdgeKind, module: _Module | _Missing
     ) -> Iterator[Outcome]:
         if isinstance(module, _Missing):
-            yield self._not_found(statement.line, statement.specifier, kind, module)
+            yield self._not_found(importer, statement, kind, module)
             return
         if statement.form is not ImportForm.FROM:
             yield self._inside(importer, statement, kind, [module])
@@ -145,8 +152,7 @@ class _Finder:
                 targets.append(module)
             else:
                 gap = _Missing(module, module.path, name)
-                dot = "" if statement.specifier.endswith(".") else "."
-                missing.append(self._not_found(statement.line, statement.specifier + dot + name, kind, gap))
+                missing.append(self._not_found(importer, statement, kind, gap))
         if targets:
             yield self._inside(importer, statement, kind, targets)
         yield from missing
@@ -161,20 +167,67 @@ class _Finder:
             reason += "; a namespace package has no file"
         return Outcome(statement.line, statement.specifier, Resolved.INSIDE, kind, tuple(files), reason)
 
-    def _not_found(self, line: int, specifier: str, kind: EdgeKind, missing: _Missing) -> Outcome:
-        parent = missing.parent
+    def _not_found(self, importer: str, statement: ImportStatement, kind: EdgeKind, missing: _Missing) -> Outcome:
+        parent, line, specifier = missing.parent, statement.line, statement.specifier
+        if statement.form is ImportForm.FROM and missing.name in statement.names:
+            specifier += missing.name if specifier.endswith(".") else f".{missing.name}"
         if parent is None:
             return Outcome(line, specifier, Resolved.EXTERNAL, kind, reason="no such package in the repository")
         tried = tuple(_candidates(missing))
         if parent.file or parent.stub:
             reason = f"{parent.file or parent.stub} has no submodule {missing.name}"
             return Outcome(line, specifier, Resolved.UNRESOLVED, kind, reason=reason, tried=tried)
-        if any(file or stub for place in parent.path for file, stub in self._names.get(place, {}).values()):
+        if specifier.startswith(".") or self._is_used(importer, specifier.partition(".")[0]):
             reason = f"{parent.path[0]}/ has no module {missing.name}"
             return Outcome(line, specifier, Resolved.UNRESOLVED, kind, reason=reason, tried=tried)
-        # A directory that holds only packages is a namespace that other distributions share.
-        reason = f"another distribution's part of the namespace package {parent.path[0]}/"
+        # Every directory is a namespace package, also `examples/django/`; and of a shared namespace
+        # (`google`, `opentelemetry`) the repository holds but a part.
+        reason = f"an installed package, or another part of the namespace that {parent.path[0]}/ belongs to"
         return Outcome(line, specifier, Resolved.EXTERNAL, kind, reason=reason, tried=tried)
+
+    def _is_used(self, importer: str, top: str) -> bool:
+        """Whether imports of a namespace package do find modules directly in it: then it is our own."""
+        path = self._path_of(importer)
+        if (known := self._used.get((path, top))) is not None:
+            return known
+        if not self._imported:
+            for file in self._facts:
+                for statement in file.imports:
+                    first, _, rest = statement.specifier.partition(".")
+                    wanted = [rest.partition(".")[0]] if rest else statement.names
+                    self._imported.setdefault(first, set()).update(wanted)
+        namespace = self._find(path, top)
+        used = isinstance(namespace, _Module) and any(
+            file or stub
+            for name in self._imported.get(top, ())
+            for place in namespace.path
+            for file, stub in [self._names.get(place, {}).get(name, _NO_MODULE)]
+        )
+        self._used[path, top] = used
+        return used
+
+    def _fixture(self, importer: str, dotted: str) -> _Module | None:
+        """Find what tests put on the path themselves, by `monkeypatch.syspath_prepend("test_apps")` and the like.
+
+        It must be the only package or module of that name that stands at a top level in the tree of tests.
+        """
+        components = importer.split("/")[:-1]
+        depth = next((i for i, name in enumerate(components) if name in _TESTS), None)
+        if depth is None:
+            return None
+        if self._top_levels is None:
+            self._top_levels = {}
+            for directory, names in self._names.items():
+                if "__init__" not in names:
+                    for name, pair in names.items():
+                        place = f"{directory}/{name}" if directory else name
+                        if any(pair) or "__init__" in self._names.get(place, {}):
+                            self._top_levels.setdefault(name, []).append(directory)
+        prefix = "/".join(components[: depth + 1]) + "/"
+        top = dotted.partition(".")[0]
+        found = [place for place in self._top_levels.get(top, ()) if place.startswith(prefix)]
+        module = self._find((found[0],), dotted) if len(found) == 1 else None
+        return module if isinstance(module, _Module) else None
 
     # -- relative ---------------------------------------------------------------------------------
 
