@@ -47,15 +47,24 @@ class RepoUnsafeError(RepoSourceError):
     """The host leads to an address that must not be asked (private network, another host)."""
 
 
+class RepoReaderMissingError(RepoSourceError):
+    """This machine lacks the program that reads such a repository, or has too old a one."""
+
+
 class SourceTree(Protocol):
     """The files of one repository at one moment, open for reading.
 
     Attributes:
-        commit: Full hash of the commit; empty if a directory is no git repository or has none yet.
-        dirty: The directory holds changes to that commit.
+        commit: Full hash of the commit; empty if a directory is no repository or has none yet.
+        dirty: The directory holds changes to that commit, files that it does not know among them.
         files: Size in bytes of every regular file by posix path relative to the root, without what
-            git ignores. Symbolic links, submodules and what is no regular file are not there.
-        skipped: How many entries were left out, by reason (`symlink`, `path_too_long`, …).
+            the repository's own rules ignore. Of a file that is over the limit for one file the
+            size may be a lower bound. At least one.
+        skipped: How many entries were left out, by reason: `symlink`, `submodule`,
+            `nested_repository`, `special_file` (no regular file), `unreadable_directory`, and for
+            their names `path_too_long`, `name_not_utf8`, `control_character` (line breaks and what
+            turns the direction of text among them) and `unsafe_name` (`..`, `.git`). So a path of
+            `files` can be printed, logged and stored as it is. What is ignored is not counted.
     """
 
     commit: str
@@ -101,8 +110,12 @@ class RepoSource(Protocol[OriginT_contra]):
         """Open the tree of `origin` at `ref`; leaving the context frees all that it took.
 
         However the context is left (error, cancellation, Ctrl-C), no process and no temporary file
-        stays behind. Nothing of the repository is ever executed: no hook, filter, or submodule.
+        stays behind, except what a killed process could not remove. Nothing of the repository is
+        ever executed: no hook, filter, or submodule, and nothing that its configuration names.
         Two opens at once never share a directory.
+
+        A directory with a work tree is read as it lies, unless `ref` is given; everything else is
+        read from a commit. A directory inside a work tree is read alone, with the work tree's rules.
 
         Args:
             origin: What to open.
@@ -112,9 +125,11 @@ class RepoSource(Protocol[OriginT_contra]):
         Raises:
             RepoNotFoundError: No such repository, directory or ref.
             NotARepositoryError: The path is no directory.
-            EmptyRepositoryError: No commit yet, or no file.
+            EmptyRepositoryError: No file; or no commit yet, where files are read from a commit.
             RepoLimitError: A limit of the settings was passed.
             RepoUnavailableError: The host does not answer. Safe to retry.
             RepoUnsafeError: The host's address must not be asked.
+            RepoReaderMissingError: This machine lacks what reads such a repository.
+            InvalidRepoUrlError: `ref` has a shape that no branch, tag or commit has.
         """
         ...

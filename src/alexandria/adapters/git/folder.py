@@ -1,0 +1,182 @@
+"""The files of a directory, listed and read so that nothing outside of it is ever touched."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from alexandria.adapters.git.layout import is_repository
+from alexandria.adapters.git.limits import SourceLimits
+from alexandria.adapters.git.listing import Listing, one_line
+from alexandria.ports.repo_source import RepoNotFoundError, RepoSourceError, SourceTree
+
+# Without O_NONBLOCK the opening of a pipe waits for its other end, perhaps for ever.
+_FILE_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+_FILE_FLAGS |= getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+class FolderTree(SourceTree):
+    """A directory as it lies. A context manager: leaving it closes the directory."""
+
+    def __init__(self, root: Path, listing: Listing, limits: SourceLimits, *, commit: str, dirty: bool) -> None:
+        listing.check_not_empty(str(root))
+        self.commit = commit
+        self.dirty = dirty
+        self.files: Mapping[str, int] = dict(sorted(listing.files.items()))
+        self.skipped: Mapping[str, int] = dict(listing.skipped)
+        self._file_bytes = limits.file_bytes
+        self._root = _Root(root)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._root.close()
+
+    def read(self, paths: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
+        """Read files; see the port."""
+        for path in paths:
+            if path not in self.files:
+                raise KeyError(path)
+            yield path, self._content(path)
+
+    def _content(self, path: str) -> bytes | None:
+        try:
+            descriptor = self._root.open_file(path)
+        except OSError:
+            return None  # no permission, gone, or a link stands where a file or a directory was
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode) or status.st_size > self._file_bytes:
+                return None
+            try:
+                content = file.read(self._file_bytes + 1)  # it may grow while it is read
+            except OSError:
+                return None
+        return content if len(content) <= self._file_bytes else None
+
+
+def walk_folder(root: Path, limits: SourceLimits, stopped: threading.Event) -> Listing:
+    """List a directory that belongs to no repository. Links are not followed; `.git` is left out.
+
+    Raises:
+        RepoNotFoundError: It cannot be listed.
+        RepoLimitError: Too many entries.
+    """
+    listing = Listing(limits)
+    waiting = [""]
+    while waiting and not stopped.is_set():
+        prefix = waiting.pop()
+        try:
+            entries = sorted(os.scandir(root / prefix), key=lambda entry: entry.name)
+        except OSError as error:
+            if not prefix:
+                raise RepoNotFoundError(f"{one_line(str(root))} cannot be read: {error.strerror}") from error
+            listing.skip("unreadable_directory")
+            continue
+        for entry in entries:
+            if entry.name == ".git":
+                continue
+            path = listing.path_of(os.fsencode(prefix + entry.name))
+            if path is None:
+                continue
+            if entry.is_symlink() or not entry.is_dir(follow_symlinks=False):
+                _add(listing, path, lambda entry=entry: entry.stat(follow_symlinks=False))  # type: ignore[misc]
+            elif is_repository(Path(entry.path)):
+                listing.skip("nested_repository")
+            else:
+                waiting.append(f"{path}/")
+    return listing
+
+
+def stat_files(root: Path, paths: Iterable[str], listing: Listing, stopped: threading.Event) -> None:
+    """Add those of `paths` that are regular files inside `root` to `listing`; what is gone is left out."""
+    directories = {"": True}
+
+    def is_inside(folder: str) -> bool:
+        known = directories.get(folder)
+        if known is None:
+            known = is_inside(folder.rpartition("/")[0]) and _is_directory(root / folder)
+            directories[folder] = known
+        return known
+
+    for path in paths:
+        if stopped.is_set():
+            return
+        if is_inside(path.rpartition("/")[0]):
+            _add(listing, path, (root / path).lstat)
+        else:
+            listing.skip("symlink")  # a directory of the path is one now
+
+
+def _add(listing: Listing, path: str, lstat: Callable[[], os.stat_result]) -> None:
+    try:
+        status = lstat()
+    except OSError:
+        return
+    if stat.S_ISREG(status.st_mode):
+        listing.files[path] = status.st_size
+    elif stat.S_ISLNK(status.st_mode):
+        listing.skip("symlink")
+    elif stat.S_ISDIR(status.st_mode):
+        listing.skip("submodule")  # git knows it as one entry, so it is not a directory of files
+    else:
+        listing.skip("special_file")
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+if sys.platform != "win32":
+
+    class _Root:
+        """An open directory. Paths are opened part by part from it, so no link can lead out, at any time."""
+
+        def __init__(self, path: Path) -> None:
+            self._flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            try:
+                self._descriptor = os.open(path, self._flags)
+            except OSError as error:
+                raise RepoSourceError(f"{one_line(str(path))} can no longer be read: {error.strerror}") from error
+
+        def open_file(self, path: str) -> int:
+            *folders, name = path.encode().split(b"/")
+            folder = os.dup(self._descriptor)
+            try:
+                for part in folders:
+                    deeper = os.open(part, self._flags, dir_fd=folder)
+                    os.close(folder)
+                    folder = deeper
+                return os.open(name, _FILE_FLAGS, dir_fd=folder)
+            finally:
+                os.close(folder)
+
+        def close(self) -> None:
+            os.close(self._descriptor)
+
+else:
+
+    class _Root:
+        """A directory. Paths are resolved and compared: Windows opens nothing relative to a directory."""
+
+        def __init__(self, path: Path) -> None:
+            self._path = path.resolve()
+
+        def open_file(self, path: str) -> int:
+            full = self._path / path
+            if not full.resolve(strict=True).is_relative_to(self._path) or full.is_symlink():
+                raise PermissionError(path)
+            return os.open(full, _FILE_FLAGS)
+
+        def close(self) -> None:
+            """Nothing is held."""
