@@ -14,6 +14,7 @@ from alexandria.domain.errors import DomainError, IllegalTransitionError
 from alexandria.domain.repo_url import RepoUrl, checked_ref
 
 DEFAULT_TTL_S = 86_400
+MAX_ID_LENGTH = 100
 _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -74,7 +75,7 @@ class Job:
     """A request to index one repository at one ref.
 
     Attributes:
-        id: UUIDv7, so that ids sort by time. Not empty.
+        id: UUIDv7, so that ids sort by time; 1 to 100 printable ASCII characters at least.
         repo: What to index.
         ref: Branch, tag or commit; empty for the default branch.
         submitted_at: UTC, by the clock of the queue's store.
@@ -93,8 +94,8 @@ class Job:
 
     def __post_init__(self) -> None:
         checked_ref(self.ref)
-        if not self.id:
-            raise DomainError("a job needs an id")
+        if not (0 < len(self.id) <= MAX_ID_LENGTH and self.id.isascii() and self.id.isprintable()):
+            raise DomainError("the id of a job is 1 to 100 printable ASCII characters")
         if self.submitted_at.utcoffset() != timedelta(0):
             raise DomainError("the time of submission must be in UTC")
         if self.ttl_s <= 0 or self.attempt < 0:

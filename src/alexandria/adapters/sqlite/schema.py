@@ -6,6 +6,8 @@ released is never edited: what comes later is one more step at the end.
 
 from __future__ import annotations
 
+from alexandria.adapters.sqlite.queue_schema import QUEUE
+
 CATALOG_AND_VECTORS = (
     # One row a repository, packed: see `alexandria.ports.catalog_row`. `generation` and what follows are
     # NULL until a run is activated, and again after a delete; `announced` outlives both.
@@ -49,5 +51,5 @@ CATALOG_AND_VECTORS = (
     """,
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (CATALOG_AND_VECTORS,)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (CATALOG_AND_VECTORS, QUEUE)
 """Statements of each step, in order; the version of this program is their number."""
