@@ -30,8 +30,8 @@ class ImportStatement:
         line: 1-based line of the statement.
         specifier: As written: `..pkg.mod` (with the dots), `./x`, `java.util.List`, `github.com/a/b`.
         form: How it is written.
-        names: Python and JS/TS: the imported names (`*` for all). Go: the names used through this
-            import (`pkg.Name` → `Name`). Empty elsewhere.
+        names: Python and JS/TS: the imported names (`*` for all). Empty elsewhere; what Go uses through
+            an import stands in the file's `uses`, as only the imported package says its own name.
         alias: Go: the local name, `.` or `_` when given, else empty. Python and Java: empty.
         type_only: `import type`, `export type`, `import("x").T`, Python under `if TYPE_CHECKING`.
     """
@@ -65,9 +65,10 @@ class SourceFacts:
         status: How far it could be read.
         imports: In the order of the file.
         package: Java: the declared package. Go: the package clause. Empty elsewhere.
-        declares: Java: declared types, nested ones with dots (`Outer.Inner`). Go: top-level names.
-        uses: Java: type names used, written-out ones with dots. Go: bare identifiers that may
-            mean a package-level name of the same package.
+        declares: Java: declared types, nested ones with dots (`Outer.Inner`). Go: top-level names, no
+            methods, `init` among them.
+        uses: Java: type names used, written-out ones with dots. Go: names that no local
+            declaration hides: bare ones, and `qualifier.name` whose qualifier may be an import.
     """
 
     path: str
