@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import tree_sitter_java
 from tree_sitter import Language as Grammar
@@ -16,64 +17,58 @@ from tree_sitter import Node, Parser, Query, QueryCursor
 from alexandria.domain.imports.facts import ImportForm, ImportStatement, ReadStatus, SourceFacts
 from alexandria.domain.language import Language
 
-_GRAMMAR = Grammar(tree_sitter_java.language())
-
 # @type         every component of every written type; a @tail stands behind a dot
 # @dotted       `a.b.C` or `Outer.Inner` where a type is expected: the whole, then each part that starts it
 # @qualifier    what stands before the dot of a call: a variable or a type
 # @chain        what starts a chain of dots: a variable, a type or a package
 # @declaration  a type, and @holder, the body or the block around it
 # @parameter    a type parameter, and @generic, the method that it belongs to
-_QUERY = Query(
-    _GRAMMAR,
-    """
-    (package_declaration [(identifier) (scoped_identifier)] @package)
-    (import_declaration) @import
+_QUERY: Final = """
+(package_declaration [(identifier) (scoped_identifier)] @package)
+(import_declaration) @import
 
-    (type_identifier) @type
-    (scoped_type_identifier (type_identifier) @tail .)
-    (scoped_type_identifier) @dotted
-    (annotation name: (identifier) @type)
-    (annotation name: (scoped_identifier) @dotted)
-    (marker_annotation name: (identifier) @type)
-    (marker_annotation name: (scoped_identifier) @dotted)
-    (record_pattern . (identifier) @type)
-    (uses_module_directive type: (scoped_identifier) @dotted)
-    (provides_module_directive (scoped_identifier) @dotted)
-    (field_access object: (identifier) @chain)
-    (method_invocation object: (identifier) @qualifier)
-    (method_reference . (identifier) @qualifier)
+(type_identifier) @type
+(scoped_type_identifier (type_identifier) @tail .)
+(scoped_type_identifier) @dotted
+(annotation name: (identifier) @type)
+(annotation name: (scoped_identifier) @dotted)
+(marker_annotation name: (identifier) @type)
+(marker_annotation name: (scoped_identifier) @dotted)
+(record_pattern . (identifier) @type)
+(uses_module_directive type: (scoped_identifier) @dotted)
+(provides_module_directive (scoped_identifier) @dotted)
+(field_access object: (identifier) @chain)
+(method_invocation object: (identifier) @qualifier)
+(method_reference . (identifier) @qualifier)
 
-    [(class_declaration) (interface_declaration) (enum_declaration)
-     (record_declaration) (annotation_type_declaration)] @declaration
-    (_ [(class_declaration) (interface_declaration) (enum_declaration)
-        (record_declaration) (annotation_type_declaration)]) @holder
-    (type_parameter (type_identifier) @parameter)
-    (method_declaration type_parameters: (_)) @generic
-    (constructor_declaration type_parameters: (_)) @generic
-    """,
+[(class_declaration) (interface_declaration) (enum_declaration)
+ (record_declaration) (annotation_type_declaration)] @declaration
+(_ [(class_declaration) (interface_declaration) (enum_declaration)
+    (record_declaration) (annotation_type_declaration)]) @holder
+(type_parameter (type_identifier) @parameter)
+(method_declaration type_parameters: (_)) @generic
+(constructor_declaration type_parameters: (_)) @generic
+"""
+
+_IDENTIFIER: Final = rb"[\w$\x80-\xff]+"
+_COMMENT: Final = re.compile(rb"//[^\r\n]*|/\*.*?\*/", re.DOTALL)
+_NAME: Final = re.compile(_IDENTIFIER)
+_LOWER_CASE: Final = re.compile(rb"[a-z]")
+_SPACE: Final = re.compile(rb"\s+")
+_IMPORT: Final = re.compile(
+    rb"import(\s+static|\s+module)?\s+(%b(?:\s*\.\s*%b)*(?:\s*\.\s*\*)?)\s*;?\Z" % (_IDENTIFIER, _IDENTIFIER)
 )
-_CURSOR = QueryCursor(_QUERY)
-_PARSER = Parser(_GRAMMAR)
-
-
-_IDENTIFIER = rb"[\w$\x80-\xff]+"
-_COMMENT = re.compile(rb"//[^\r\n]*|/\*.*?\*/", re.DOTALL)
-_NAME = re.compile(_IDENTIFIER)
-_LOWER_CASE = re.compile(rb"[a-z]")
-_SPACE = re.compile(rb"\s+")
-_IMPORT = re.compile(rb"import(\s+static|\s+module)?\s+((?:%b\s*\.\s*)*(?:%b|\*))\s*;?\Z" % (_IDENTIFIER, _IDENTIFIER))
 # Type arguments end a written-out name (`Outer<A>.Inner`), annotations may stand behind any of its dots.
-_TYPE_ARGUMENTS = re.compile(rb"<.*", re.DOTALL)
-_ANNOTATION = re.compile(rb"@\s*%b(?:\.%b)*(?:\s*\([^()]*\))?" % (_IDENTIFIER, _IDENTIFIER))
+_TYPE_ARGUMENTS: Final = re.compile(rb"<.*", re.DOTALL)
+_ANNOTATION: Final = re.compile(rb"@\s*%b(?:\.%b)*(?:\s*\([^()]*\))?" % (_IDENTIFIER, _IDENTIFIER))
 # A written-out type in an expression: packages in lower case, then one name that is not.
-_WRITTEN_OUT = re.compile(rb"(?:[a-z][\w$]*\s*\.\s*)+[A-Z_$\x80-\xff][\w$\x80-\xff]*")
+_WRITTEN_OUT: Final = re.compile(rb"(?:[a-z_][\w$]*\s*\.\s*)+[A-Z$\x80-\xff][\w$\x80-\xff]*")
 
-_BINDING_FORMS = frozenset({ImportForm.MODULE, ImportForm.STATIC})
-_BODIES = frozenset({"class_body", "interface_body", "annotation_type_body", "enum_body_declarations"})
+_BINDING_FORMS: Final = frozenset({ImportForm.MODULE, ImportForm.STATIC})
+_BODIES: Final = frozenset({"class_body", "interface_body", "annotation_type_body", "enum_body_declarations"})
 # Names of types deeper than this are written by nobody; without a bound their lengths would add up to
 # the square of the file's.
-_LONGEST_NAME = 1000
+_LONGEST_NAME: Final = 1000
 
 _Span = tuple[int, int]
 
@@ -89,8 +84,8 @@ def read(path: str, language: Language, content: bytes) -> SourceFacts:
 
     Never raises: broken source yields what the parser recovered, with status SYNTAX_ERROR.
     """
-    root = _PARSER.parse(content).root_node
-    captured = _CURSOR.captures(root)
+    root = Parser(_grammar()).parse(content).root_node
+    captured = QueryCursor(_query()).captures(root)
     package = captured.get("package")
     imports = tuple(_imports(content, captured.get("import", ())))
     declares, bound = _declarations(content, captured)
@@ -105,6 +100,16 @@ def read(path: str, language: Language, content: bytes) -> SourceFacts:
         declares=declares,
         uses=tuple(sorted(uses)),
     )
+
+
+@functools.cache
+def _grammar() -> Grammar:
+    return Grammar(tree_sitter_java.language())
+
+
+@functools.cache
+def _query() -> Query:
+    return Query(_grammar(), _QUERY)
 
 
 def _plain(name: bytes) -> str:
@@ -224,6 +229,7 @@ def _uses(content: bytes, captured: dict[str, list[Node]], bound: dict[bytes, li
     names.update([content[start:end] for start, end in spans])
     before_dots = {content[node.start_byte : node.end_byte] for node in qualifiers}
     names.update([name for name in before_dots if not _LOWER_CASE.match(name)])
+    names.discard(b"")  # the parser may put in a name that is missing
     clashing = names & bound.keys()
     if clashing:
         names -= clashing

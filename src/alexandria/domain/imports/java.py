@@ -19,10 +19,10 @@ _OTHER_LANGUAGES = {".kt": "Kotlin", ".scala": "Scala", ".groovy": "Groovy", ".a
 _BUILD_FILES = frozenset({"pom.xml", "build.xml", "build.sbt"})
 _BUILD_SUFFIXES = (".gradle", ".gradle.kts")
 _TEST_FOLDERS = frozenset({"test", "tests", "javatests", "testsrc", "test-src"})
-# Under a declared package of this many parts (`com.acme.shop`), another package is taken for one of this
-# repository too; shorter ones (`com.acme`) are shared with the libraries of the same house.
+# What lies in a declared package of this many parts (`com.acme.shop.generated`) is taken for a package of
+# this repository too; shorter ones (`com.acme`) are shared with the libraries of the same house.
 _OWN_PARTS = 3
-_TRIED = 5
+_MOST_TRIED = 5
 
 
 def wanted_manifests(tree: RepoTree) -> set[str]:
@@ -120,14 +120,6 @@ class _Types:
             )
 
         return min(files, key=distance)
-
-    def declared_around(self, package: str) -> str:
-        """Return the longest declared package that holds `package`, or an empty string."""
-        while package:
-            package = package.rpartition(".")[0]
-            if package in self.packages:
-                return package
-        return ""
 
     def other_language(self, package: str) -> str:
         """Return the language in which a folder of `package` has files that are not read, or an empty string."""
@@ -248,12 +240,12 @@ def _outside(types: _Types, file: SourceFacts, statement: ImportStatement, packa
         return Outcome(line, specifier, Resolved.UNSUPPORTED, reason=f"the package has {language}, which is not read")
     if package in types.packages:
         rest = statement.specifier[len(package) + 1 :].split(".")[0]
-        tried = tuple(f"{folder}/{rest}.java" for folder in types.folders(package)[:_TRIED])
+        tried = tuple(f"{folder}/{rest}.java" for folder in types.folders(package)[:_MOST_TRIED])
         reason = f"the package is declared here, {rest} is not: generated, or from a dependency"
         return Outcome(line, specifier, Resolved.UNRESOLVED, reason=reason, tried=tried)
-    around = types.declared_around(package)
-    if around.count(".") + 1 >= _OWN_PARTS:
-        reason = f"{around} is declared here, {package} is not: generated, or from a dependency"
+    parent = package.rpartition(".")[0]
+    if parent in types.packages and parent.count(".") + 1 >= _OWN_PARTS:
+        reason = f"{parent} is declared here, {package} is not: generated, or from a dependency"
         return Outcome(line, specifier, Resolved.UNRESOLVED, reason=reason)
     return Outcome(line, specifier, Resolved.EXTERNAL, reason="no file declares the package")
 
