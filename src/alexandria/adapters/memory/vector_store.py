@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from alexandria.domain.directions import unit_rows
 from alexandria.domain.embedding import DIMENSION
@@ -19,20 +17,62 @@ from alexandria.ports.vector_store import SimilarFile, StoredVectors, VectorBatc
 _BATCH = 4096
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Stored:
-    """What is there of one generation: chunks by the index of their first row, and the whole once it was asked for."""
+class MemoryVectorStore(VectorStore):
+    """Exact search over one matrix a generation; an upload that is cut off leaves nothing behind.
 
-    chunks: dict[int, ExactIndex]
+    For the tasks of one event loop.
+    """
 
-    def whole(self) -> ExactIndex:
-        if len(self.chunks) > 1:
-            parts = [self.chunks[first] for first in sorted(self.chunks)]
-            merged = ExactIndex(
-                paths=tuple(path for part in parts for path in part.paths),
-                languages=PackedLanguages.concatenate([part.languages for part in parts]),
-                units=np.concatenate([part.units for part in parts]),
-            )
-            self.chunks.clear()
-            self.chunks[0] = merged
-        return self.chunks[0]
+    def __init__(self) -> None:
+        self._indexes: dict[str, dict[int, ExactIndex]] = {}
+
+    async def upload(self, batch: VectorBatch, *, progress: Callable[[float], None] = lambda _: None) -> None:
+        vectors = batch.embeddings.vectors
+        units = np.empty_like(vectors)
+        for first in range(0, len(vectors), _BATCH):
+            units[first : first + _BATCH] = unit_rows(vectors[first : first + _BATCH])
+            progress(min(1.0, (first + _BATCH) / len(vectors)))
+            await asyncio.sleep(0)  # heartbeats go on
+        if len(vectors):
+            index = ExactIndex(batch.embeddings.paths, PackedLanguages.pack(batch.languages), units)
+            self._indexes.setdefault(batch.repo, {})[batch.generation] = index
+        progress(1.0)
+
+    async def count(self, repo: str, generation: int) -> int:
+        index = self._index(repo, generation)
+        return len(index.paths) if index else 0
+
+    async def similar(
+        self,
+        repo: str,
+        generation: int,
+        path: str,
+        *,
+        k: int,
+        languages: Collection[Language] = (),
+        path_prefix: str = "",
+    ) -> Sequence[SimilarFile]:
+        index = self._index(repo, generation)
+        if index is None:
+            raise VectorNotFoundError(repo, path)
+        return index.similar(repo, path, k=k, languages=languages, path_prefix=path_prefix)
+
+    async def export(self, repo: str, generation: int) -> StoredVectors:
+        index = self._index(repo, generation)
+        if index is None:
+            return StoredVectors((), np.empty((0, DIMENSION), np.float32), np.empty(0, np.bool_))
+        return index.export()
+
+    async def sweep(self, repo: str, *, below: int) -> None:
+        kept = {g: index for g, index in self._indexes.pop(repo, {}).items() if g >= below}
+        if kept:
+            self._indexes[repo] = kept
+
+    async def delete(self, repo: str) -> None:
+        self._indexes.pop(repo, None)
+
+    async def check(self) -> None:
+        """Do nothing: memory is always there."""
+
+    def _index(self, repo: str, generation: int) -> ExactIndex | None:
+        return self._indexes.get(repo, {}).get(generation)
