@@ -15,6 +15,7 @@ from alexandria.ports.source_parser import ParsingCancelledError, SourceParser
 
 MAX_FILE_BYTES: Final = 1_000_000
 DEADLINE_S: Final = 10.0
+WORKER_BYTES: Final = 1 << 30
 BATCH_BYTES: Final = 1 << 18
 BATCH_FILES: Final = 256
 
@@ -35,6 +36,7 @@ class TreeSitterParser(SourceParser):
         processes: int | None = None,
         max_file_bytes: int = MAX_FILE_BYTES,
         deadline_s: float = DEADLINE_S,
+        worker_bytes: int = WORKER_BYTES,
     ) -> None:
         """Start nothing yet; processes live only while `parse` runs.
 
@@ -42,10 +44,12 @@ class TreeSitterParser(SourceParser):
             processes: Most workers at once, at least 1. None: as many as this process may use cores.
             max_file_bytes: Larger files are not parsed.
             deadline_s: Seconds a worker may be silent, so about the longest a single file may take.
+            worker_bytes: Address space a worker may have. A file of 1 MB needs up to 0.5 GB when it is sane.
         """
         self._processes = processes if processes is not None else usable_cores()
         self._max_file_bytes = max_file_bytes
         self._deadline_s = deadline_s
+        self._worker_bytes = worker_bytes
 
     def parse(
         self,
@@ -56,7 +60,7 @@ class TreeSitterParser(SourceParser):
         """See the port. Answers come batch by batch as the workers finish."""
         answered: deque[SourceFacts] = deque()
         drawn = self._batches(files, answered, cancelled)
-        with WorkerPool(self._processes, self._deadline_s) as pool:
+        with WorkerPool(self._processes, self._deadline_s, self._worker_bytes) as pool:
             while True:
                 pool.feed(lambda: next(drawn, None))
                 while answered:

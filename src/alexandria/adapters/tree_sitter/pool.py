@@ -25,7 +25,10 @@ from alexandria.adapters.tree_sitter import wire
 from alexandria.domain.imports.facts import ReadStatus, SourceFacts
 from alexandria.ports.source_parser import SourceParserUnavailableError
 
-_BOOT: Final = "import sys; sys.path[:] = sys.argv[1:]; from alexandria.adapters.tree_sitter.worker import main; main()"
+_BOOT: Final = (
+    "import sys; sys.path[:] = sys.argv[3:]; "
+    "from alexandria.adapters.tree_sitter.worker import main; main(float(sys.argv[1]), int(sys.argv[2]))"
+)
 # What an interpreter may need to find its own libraries. The rest of the environment holds secrets that a
 # process which reads hostile files has no use for.
 _ENVIRONMENT: Final = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")
@@ -65,9 +68,10 @@ class WorkerPool:
     the others are not lost; a file that kills alone comes back as CRASHED.
     """
 
-    def __init__(self, processes: int, deadline_s: float) -> None:
+    def __init__(self, processes: int, deadline_s: float, memory_bytes: int) -> None:
         self._processes = processes
         self._deadline_s = deadline_s
+        self._memory_bytes = memory_bytes
         self._selector = selectors.DefaultSelector()
         self._workers: list[_Worker] = []
         self._again: deque[Batch] = deque()
@@ -145,7 +149,8 @@ class WorkerPool:
                 yield from self._give_up(worker)
 
     def _start(self) -> _Worker:
-        command = [sys.executable, "-I", "-S", "-c", _BOOT, *(path for path in sys.path if isinstance(path, str))]
+        limits = [str(self._deadline_s), str(self._memory_bytes)]
+        command = [sys.executable, "-I", "-S", "-c", _BOOT, *limits, *(p for p in sys.path if isinstance(p, str))]
         try:
             process = subprocess.Popen(
                 command,

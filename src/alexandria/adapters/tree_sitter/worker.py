@@ -1,6 +1,7 @@
 """The program of a worker process: batches of files come in on stdin, facts go out on stdout.
 
-It ends when its stdin ends, so it outlives no parent, however that one died.
+It ends when its stdin ends, so it outlives no parent, however that one died; and because a file on which
+the grammar hangs would keep it from noticing, a timer of the kernel's ends it then.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import gc
 import logging
 import os
 import resource
+import signal
 import sys
 import time
 from typing import BinaryIO
@@ -24,26 +26,35 @@ _FLUSH_FROM_FILES = 64
 logger = logging.getLogger(__name__)
 
 
-def main() -> None:
-    """Serve batches until stdin ends."""
+def main(deadline_s: float, memory_bytes: int) -> None:
+    """Serve batches until stdin ends.
+
+    Args:
+        deadline_s: Seconds a file may take. The parent judges by it first; twice as much ends us here.
+        memory_bytes: Address space this process may have; a parser that wants more aborts.
+    """
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # whatever prints must not print into the frames
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash on a hostile file is expected; its core helps nobody
+    # 800 kB of "a<b<" make the Java grammar take gigabytes.
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, resource.getrlimit(resource.RLIMIT_AS)[1]))
     gc.freeze()
     try:
         answers.write(wire.frame([]))  # says: I am up
-        serve(sys.stdin.buffer, answers)
+        serve(sys.stdin.buffer, answers, 2 * deadline_s)
     except (BrokenPipeError, KeyboardInterrupt):
         pass  # the parent has gone, or wants us gone: there is nobody left to tell
 
 
-def serve(batches: BinaryIO, answers: BinaryIO) -> None:
+def serve(batches: BinaryIO, answers: BinaryIO, alarm_s: float) -> None:
     """Answer every file of every batch, in order; several answers may share a frame."""
     while message := _next(batches):
         packed: list[wire.Packed] = []
         flushed = time.monotonic()
         for path, language, content in wire.unpack_sources(message):
+            signal.setitimer(signal.ITIMER_REAL, alarm_s)  # no handler: the default is to end the process
             packed.append(wire.pack_facts(_facts(path, language, content)))
+            signal.setitimer(signal.ITIMER_REAL, 0)
             # The parent judges by silence, so no answer may wait long behind the next file.
             if len(packed) >= _FLUSH_FROM_FILES or time.monotonic() - flushed > _FLUSH_AFTER_S:
                 _write(answers, packed)
