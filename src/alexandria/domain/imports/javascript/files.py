@@ -15,6 +15,15 @@ _TWINS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ".jsx": ((".tsx", ".ts", ".jsx", ".js", ".d.ts"), (".tsx", ".ts", ".d.ts", ".jsx", ".js")),
     ".mjs": ((".mts", ".mjs", ".d.mts"), (".mts", ".d.mts", ".mjs")),
     ".cjs": ((".cts", ".cjs", ".d.cts"), (".cts", ".d.cts", ".cjs")),
+    ".ts": ((".ts", ".tsx", ".js", ".jsx", ".d.ts"), (".ts", ".tsx", ".d.ts", ".js", ".jsx")),
+    ".tsx": ((".tsx", ".ts", ".jsx", ".js", ".d.ts"), (".tsx", ".ts", ".d.ts", ".jsx", ".js")),
+    ".mts": ((".mts", ".mjs", ".d.mts"), (".mts", ".d.mts", ".mjs")),
+    ".cts": ((".cts", ".cjs", ".d.cts"), (".cts", ".d.cts", ".cjs")),
+}
+_IMPLEMENTATIONS = {
+    ".d.ts": (".ts", ".tsx", ".js", ".jsx"),
+    ".d.mts": (".mts", ".mjs"),
+    ".d.cts": (".cts", ".cjs"),
 }
 _ADDED = (".ts", ".tsx", ".js", ".jsx", ".d.ts", ".mts", ".cts", ".mjs", ".cjs", ".d.mts", ".d.cts")
 _ADDED_FOR_DECLARATION = (".ts", ".tsx", ".d.ts", ".js", ".jsx", ".mts", ".d.mts", ".cts", ".d.cts", ".mjs", ".cjs")
@@ -60,11 +69,11 @@ def is_declaration(path: str) -> bool:
 
 def split_source_extension(path: str) -> tuple[str, str]:
     """Return (stem, extension) with `.d.ts` as one extension; the extension is "" if it is not a source's."""
-    for extension in _DECLARATIONS:
-        if path.endswith(extension):
-            return path[: -len(extension)], extension
+    if path.endswith(_DECLARATIONS):
+        dot = path.rfind(".d.")
+        return path[:dot], path[dot:]
     dot = path.rfind(".")
-    if dot > path.rfind("/") + 1 and path[dot:] in SOURCE_EXTENSIONS:
+    if dot > path.rfind("/") + 1 and path[dot:] in _TWINS:
         return path[:dot], path[dot:]
     return path, ""
 
@@ -132,16 +141,14 @@ class FileIndex:
             path: Normal path relative to the repository.
             declaration: The importer is a `.d.ts` file, so declarations come before implementations.
         """
-        dot = path.rfind(".")
-        extension = path[dot:] if dot > path.rfind("/") else ""
-        twins = _TWINS.get(extension)
-        if twins is not None:
-            stem = path[:dot]
-            for twin in twins[declaration]:
+        stem, extension = split_source_extension(path)
+        if extension in _DECLARATIONS:
+            if self.has(path):
+                return path if declaration else self.implementation(path)
+        elif extension:
+            for twin in _TWINS[extension][declaration]:
                 if self.has(stem + twin):
                     return stem + twin
-        elif extension in SOURCE_EXTENSIONS and self.has(path):
-            return path if declaration else self.implementation(path)
         for added in _ADDED_FOR_DECLARATION if declaration else _ADDED:
             if self.has(path + added):
                 return path + added
@@ -153,12 +160,6 @@ class FileIndex:
 
     def implementation(self, path: str) -> str:
         """Return the implementation beside a declaration, or `path` itself."""
-        for suffix, extensions in (
-            (".d.ts", (".ts", ".tsx", ".js", ".jsx")),
-            (".d.mts", (".mts", ".mjs")),
-            (".d.cts", (".cts", ".cjs")),
-        ):
-            if path.endswith(suffix):
-                stem = path[: -len(suffix)]
-                return next((stem + extension for extension in extensions if stem + extension in self.paths), path)
-        return path
+        stem, extension = split_source_extension(path)
+        beside = (stem + implementation for implementation in _IMPLEMENTATIONS.get(extension, ()))
+        return next((candidate for candidate in beside if candidate in self.paths), path)

@@ -102,9 +102,9 @@ class Packages:
         declares, then the members of the workspaces. Of several with one name the nearest is meant.
         """
         enclosing = self.enclosing(directory)
-        for package in enclosing:
-            if package.name == name:
-                return package, package.directory
+        itself = next((package for package in enclosing if package.name), None)
+        if itself is not None and itself.name == name:
+            return itself, itself.directory
         for package in enclosing:
             linked = self._links_of(package).get(name)
             if linked is None:

@@ -165,11 +165,10 @@ class Resolver:
         return self._files.with_rare_extension(path) if path else None
 
     def _directory(self, directory: str, importer: _Importer) -> str | None:
+        """Return the file that a directory stands for: the entry of its package, or its index."""
         package = self._packages.by_directory.get(directory)
         if package is not None:
-            found = self._main(package, importer)
-            if found is not None:
-                return found
+            return self._main(package, directory, importer)
         return self._files.source(_in(directory, "index"), declaration=importer.declaration)
 
     def _through_root_dirs(self, path: str, importer: _Importer) -> str | None:
@@ -226,7 +225,7 @@ class Resolver:
             for target in targets:
                 if not target.startswith("./"):
                     return self._package(target, importer, required)
-            found = self._first_target(package, targets, importer)
+            found = self._first_target(package, package.directory, targets, importer)
             if found is not None:
                 return self._inside(found, f"imports of {_in(package.directory, 'package.json')}")
             return Answer(Resolved.UNRESOLVED, f"imports of {_in(package.directory, 'package.json')} names no file")
@@ -251,11 +250,11 @@ class Resolver:
         if package.exports is not None:
             key = f"./{subpath}" if subpath else "."
             targets = self._ordered_targets(package.exports, key, importer, required)
-            found = self._first_target(package, targets, importer)
+            found = self._first_target(package, directory, targets, importer)
             if found is not None:
                 return found
         if not subpath:
-            return self._directory(package.directory, importer)
+            return self._main(package, directory, importer)
         path = join(directory, subpath)
         if path is None:
             return None
@@ -267,8 +266,8 @@ class Resolver:
         meant = export_targets(exports, key, self._conditions(importer, required))
         return list(dict.fromkeys([*meant, *export_targets(exports, key, None)]))
 
-    def _first_target(self, package: Package, targets: list[str], importer: _Importer) -> str | None:
-        paths = [path for target in targets if (path := join(package.directory, target)) is not None]
+    def _first_target(self, package: Package, directory: str, targets: list[str], importer: _Importer) -> str | None:
+        paths = [path for target in targets if (path := join(directory, target)) is not None]
         for path in paths:
             if self._files.has(path):
                 return path if importer.declaration else self._files.implementation(path)
@@ -278,32 +277,27 @@ class Resolver:
                 return found
         return None
 
-    def _main(self, package: Package, importer: _Importer) -> str | None:
+    def _main(self, package: Package, directory: str, importer: _Importer) -> str | None:
+        """Return the file that a package without `exports` is entered by, as if it lay in `directory`."""
         types = package.text("types", "typings")
         code = package.text("main", "module", "jsnext:main", "browser")
-        for entry in [*types, *code] if importer.declaration else [*code, *types]:
-            path = join(package.directory, entry)
-            if path is None or path == package.directory:
-                continue
-            if self._files.has(path):
-                return path if importer.declaration else self._files.implementation(path)
+        entries = [join(directory, entry) for entry in ([*types, *code] if importer.declaration else [*code, *types])]
+        paths = [path for path in entries if path is not None and path != directory]
+        index = _in(directory, "index")
+        for path in paths:
             found = self._files.source(path, declaration=importer.declaration)
             found = found or self._files.source(_in(path, "index"), declaration=importer.declaration)
             if found is not None:
                 return found
         for entry in package.text("source"):
-            path = join(package.directory, entry)
-            if path is not None and self._files.has(path):
-                return path
-        index = self._files.source(_in(package.directory, "index"), declaration=importer.declaration)
-        if index is not None:
-            return index
-        for entry in [*code, *types, "index.js"]:
-            path = join(package.directory, entry)
-            found = None if path is None else self._source(path, package, importer)
-            if found is not None:
-                return found
-        return None
+            source = join(package.directory, entry)
+            if source is not None and self._files.has(source):
+                return source
+        found = self._files.source(index, declaration=importer.declaration)
+        if found is not None:
+            return found
+        sources = (self._source(path, package, importer) for path in [*paths, index])
+        return next((source for source in sources if source is not None), None)
 
     def _source(self, output: str, package: Package, importer: _Importer) -> str | None:
         """Return the source of a build output that is not in the repository."""
@@ -311,14 +305,12 @@ class Resolver:
         for owner in dict.fromkeys([inner.directory, package.directory]):
             of = self._packages.by_directory.get(owner, package)
             if of is not package and output in {join(owner, entry) for entry in of.text("main", "module")}:
-                found = self._main(of, importer)
+                found = self._main(of, owner, importer)
                 if found is not None:
                     return found
             for candidate in sources_of(output, of, self._build_configs(owner)):
-                if candidate in self._files.directories:
-                    found = self._files.source(_in(candidate, "index"), declaration=False)
-                else:
-                    found = self._files.source(candidate, declaration=False)
+                found = self._files.source(candidate, declaration=False)
+                found = found or self._files.source(_in(candidate, "index"), declaration=False)
                 if found is not None and found.endswith(SOURCE_EXTENSIONS):
                     return found
         return None
