@@ -37,6 +37,7 @@ _READ_BYTES: Final = 1 << 18
 _BATCHES_A_WORKER: Final = 2  # one that is parsed and one that is on its way
 _POLL_S: Final = 0.1  # how often a cancel is noticed while every worker is busy
 _START_ATTEMPTS: Final = 3
+_START_S: Final = 30.0  # an interpreter may be slow to load from a cold or a remote disk
 
 Batch = list[wire.Source]
 
@@ -145,7 +146,7 @@ class WorkerPool:
             # Only time spent waiting here counts: a consumer that is slow to take the
             # answers must not make its workers look hung.
             worker.silent_s += waited_s
-            if worker.silent_s > self._deadline_s:
+            if worker.silent_s > (self._deadline_s if worker.started else max(self._deadline_s, _START_S)):
                 yield from self._give_up(worker)
 
     def _start(self) -> _Worker:
