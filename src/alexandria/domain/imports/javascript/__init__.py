@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from alexandria.domain.imports.facts import SourceFacts
+from alexandria.domain.imports.javascript.bundlers import is_bundler_config
 from alexandria.domain.imports.javascript.files import SOURCE_EXTENSIONS
 from alexandria.domain.imports.javascript.resolver import Resolver
 from alexandria.domain.imports.outcome import FileOutcome
@@ -17,7 +18,7 @@ def wanted_manifests(tree: RepoTree) -> set[str]:
     """Return the manifests that are still to be read; empty for a repository without JavaScript."""
     if not any(path.endswith(SOURCE_EXTENSIONS) for path in tree.paths):
         return set()
-    wanted = {path for path in tree.paths if path.endswith((".json", ".yaml")) and _is_manifest(path)}
+    wanted = {path for path in tree.paths if _is_manifest(path)}
     missing = wanted - tree.manifests.keys()
     if missing:
         return missing
@@ -31,9 +32,8 @@ def wanted_manifests(tree: RepoTree) -> set[str]:
 
 def _is_manifest(path: str) -> bool:
     name = path[path.rfind("/") + 1 :]
-    if name not in _NAMES and not (name.startswith(("tsconfig", "jsconfig")) and name.endswith(".json")):
-        return False
-    return "node_modules" not in path.split("/")
+    is_configuration = name.startswith(("tsconfig", "jsconfig")) and name.endswith(".json")
+    return (is_configuration or name in _NAMES or is_bundler_config(name)) and "node_modules" not in path.split("/")
 
 
 def resolve(tree: RepoTree, facts: Sequence[SourceFacts]) -> Iterator[FileOutcome]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from collections.abc import Iterable
 
@@ -29,6 +30,9 @@ _ADDED = (".ts", ".tsx", ".js", ".jsx", ".d.ts", ".mts", ".cts", ".mjs", ".cjs",
 _ADDED_FOR_DECLARATION = (".ts", ".tsx", ".d.ts", ".js", ".jsx", ".mts", ".d.mts", ".cts", ".d.cts", ".mjs", ".cjs")
 # Bundlers add these too, when they are told so; no other file can be meant.
 _ADDED_LAST = (".json", ".vue", ".svelte", ".node")
+
+_BRACES = re.compile(r"\{([^{}]*)\}")
+_MAX_ALTERNATIVES = 64
 
 
 def join(directory: str, relative: str) -> str | None:
@@ -78,37 +82,71 @@ def split_source_extension(path: str) -> tuple[str, str]:
     return path, ""
 
 
-def glob_pattern(glob: str) -> re.Pattern[str]:
-    """Compile a path glob: `*` and `?` within a segment, `**` over segments, `{a,b}` either."""
-    out = []
-    i = 0
-    depth = 0
-    while i < len(glob):
-        char = glob[i]
-        if glob.startswith("**/", i):
-            out.append("(?:.*/)?")
-            i += 3
-            continue
-        if glob.startswith("**", i):
-            out.append(".*")
-            i += 2
-            continue
-        if char == "*":
-            out.append("[^/]*")
-        elif char == "?":
-            out.append("[^/]")
-        elif char == "{" and "}" in glob[i:]:
-            depth += 1
-            out.append("(?:")
-        elif char == "}" and depth:
-            depth -= 1
-            out.append(")")
-        elif char == "," and depth:
-            out.append("|")
-        else:
-            out.append(re.escape(char))
-        i += 1
-    return re.compile("".join(out) + ")" * depth + r"\Z")
+class Glob:
+    """A path glob: `*` and `?` within a segment, `**` for any segments, `{a,b}` for either.
+
+    Matching takes time linear in the path for every pattern, as patterns come from strangers.
+    """
+
+    def __init__(self, pattern: str) -> None:
+        self._alternatives = [
+            tuple(None if part == "**" else _segment(part) for part in alternative.split("/"))
+            for alternative in _expand(pattern)
+        ]
+
+    def matches(self, path: str) -> bool:
+        """Say whether the whole of `path` matches."""
+        parts = path.split("/")
+        return any(_matches(alternative, parts) for alternative in self._alternatives)
+
+
+def _matches(segments: tuple[re.Pattern[str] | None, ...], parts: list[str]) -> bool:
+    places = _after_any(segments, {0})
+    for part in parts:
+        reached = set()
+        for place in places:
+            if place < len(segments):
+                segment = segments[place]
+                if segment is None:
+                    reached.add(place)
+                elif segment.match(part):
+                    reached.add(place + 1)
+        places = _after_any(segments, reached)
+    return len(segments) in places
+
+
+def _after_any(segments: tuple[re.Pattern[str] | None, ...], places: set[int]) -> set[int]:
+    """Add the places behind `**`, which may stand for nothing."""
+    reached = set()
+    for place in places:
+        while place not in reached:
+            reached.add(place)
+            if place < len(segments) and segments[place] is None:
+                place += 1  # noqa: PLW2901 - the walk goes on from there
+    return reached
+
+
+def _segment(part: str) -> re.Pattern[str]:
+    # Brackets are names of folders in several frameworks, and neither npm nor TypeScript gives them a meaning.
+    return re.compile(fnmatch.translate(part.replace("[", "[[]")))
+
+
+def _expand(pattern: str) -> list[str]:
+    """Return what the innermost braces stand for, one after the other; a pattern with too many is taken as it is."""
+    expanded = [pattern]
+    while len(expanded) <= _MAX_ALTERNATIVES:
+        following: list[str] = []
+        for alternative in expanded:
+            match = _BRACES.search(alternative)
+            if match is None:
+                following.append(alternative)
+            else:
+                start, end = match.span()
+                following.extend(alternative[:start] + item + alternative[end:] for item in match[1].split(","))
+        if following == expanded:
+            return expanded
+        expanded = following
+    return [pattern]
 
 
 class FileIndex:

@@ -6,9 +6,10 @@ import json
 import re
 from typing import Any
 
-# Strings are matched first, so that `//` and `,]` inside them stay.
-_COMMENT = re.compile(r'("(?:[^"\\]|\\.)*")|//[^\n\r\u2028\u2029]*|/\*.*?\*/', re.DOTALL)
-_TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
+# Strings are matched first, so that `//` and `,]` inside them stay. What is not closed reaches to the
+# end, so that no text is scanned twice.
+_COMMENT = re.compile(r'("(?:[^"\\]|\\.)*(?:"|\Z))|//[^\n\r\u2028\u2029]*|/\*.*?(?:\*/|\Z)', re.DOTALL)
+_TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*(?:"|\Z))|,(?=\s*[}\]])', re.DOTALL)
 
 
 def loads(text: str) -> Any:

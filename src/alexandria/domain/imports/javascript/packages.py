@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from alexandria.domain.imports.javascript import jsonc
-from alexandria.domain.imports.javascript.files import ancestors, glob_pattern, join, parent
+from alexandria.domain.imports.javascript.files import Glob, ancestors, join, parent
 
 _DEPENDENCY_FIELDS = ("dependencies", "devDependencies", "peerDependencies", "optionalDependencies", "resolutions")
 _LINK = re.compile(r"(?:file|link|portal|workspace):(\.{0,2}/.*|\.{1,2})\Z")
@@ -38,23 +39,31 @@ class Package:
         """Return those of the members that are non-empty strings, in the order of `names`."""
         return [value for name in names if isinstance(value := self.content.get(name), str) and value]
 
+    @cached_property
+    def dependencies(self) -> dict[str, str]:
+        """Every declared dependency of any kind: name → version or place."""
+        declared = (self.content.get(field_name) for field_name in _DEPENDENCY_FIELDS)
+        return {
+            name: version
+            for dependencies in declared
+            if isinstance(dependencies, dict)
+            for name, version in dependencies.items()
+            if isinstance(version, str)
+        }
+
     def links(self) -> dict[str, str]:
         """Return the dependencies that are directories or other workspace packages: name → what it is.
 
         A value that starts with `./` is a directory from the repository's root; any other is a package's name.
         """
         found = {}
-        for field_name in _DEPENDENCY_FIELDS:
-            dependencies = self.content.get(field_name)
-            for name, version in dependencies.items() if isinstance(dependencies, dict) else ():
-                if not isinstance(version, str):
-                    continue
-                if link := _LINK.match(version):
-                    directory = join(self.directory, link[1])
-                    if directory is not None:
-                        found[name] = f"./{directory}"
-                elif alias := _WORKSPACE_ALIAS.match(version):
-                    found[name] = alias[1]
+        for name, version in self.dependencies.items():
+            if link := _LINK.match(version):
+                directory = join(self.directory, link[1])
+                if directory is not None:
+                    found[name] = f"./{directory}"
+            elif alias := _WORKSPACE_ALIAS.match(version):
+                found[name] = alias[1]
         return found
 
 
@@ -121,6 +130,10 @@ class Packages:
         member = self._nearest([p for p in self._by_name.get(name, ()) if p.directory in self.members], directory)
         return (member, member.directory) if member is not None else None
 
+    def depends(self, name: str, directory: str) -> bool:
+        """Say whether a package around `directory` declares that it depends on `name`."""
+        return any(name in package.dependencies for package in self.enclosing(directory))
+
     def _links_of(self, package: Package) -> dict[str, str]:
         if package.directory not in self._links:
             self._links[package.directory] = package.links()
@@ -149,14 +162,14 @@ def split_name(specifier: str) -> tuple[str, str]:
 
 def _members(manifests: Mapping[str, str], by_directory: Mapping[str, Package]) -> Iterator[str]:
     for root, patterns in _workspaces(manifests, by_directory):
-        wanted: list[re.Pattern[str]] = []
-        unwanted: list[re.Pattern[str]] = []
+        wanted: list[Glob] = []
+        unwanted: list[Glob] = []
         for pattern in patterns:
             path = join(root, pattern.removeprefix("!"))
             if path is not None:
-                (unwanted if pattern.startswith("!") else wanted).append(glob_pattern(path))
+                (unwanted if pattern.startswith("!") else wanted).append(Glob(path))
         for directory in by_directory:
-            if any(p.match(directory) for p in wanted) and not any(p.match(directory) for p in unwanted):
+            if any(p.matches(directory) for p in wanted) and not any(p.matches(directory) for p in unwanted):
                 yield directory
         yield root
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from alexandria.domain.imports.facts import ImportForm, ImportStatement, SourceFacts
 from alexandria.domain.imports.javascript.build_outputs import sources_of
+from alexandria.domain.imports.javascript.bundlers import Bundlers
 from alexandria.domain.imports.javascript.files import (
     SOURCE_EXTENSIONS,
     FileIndex,
@@ -16,7 +17,7 @@ from alexandria.domain.imports.javascript.files import (
     within,
 )
 from alexandria.domain.imports.javascript.packages import Package, Packages, export_targets, split_name
-from alexandria.domain.imports.javascript.tsconfig import TsConfig, TsConfigs
+from alexandria.domain.imports.javascript.tsconfig import PathMapping, TsConfig, TsConfigs
 from alexandria.domain.imports.outcome import EdgeKind, FileOutcome, Outcome, Resolved
 from alexandria.domain.imports.tree import RepoTree
 
@@ -58,6 +59,7 @@ class Resolver:
         self._files = FileIndex(tree.paths)
         self._packages = Packages.read(tree.manifests)
         self._configs = TsConfigs(tree.manifests, self.package_config, tree.paths)
+        self._bundlers = Bundlers.read(tree.manifests, self._files.directories)
         self._answers: dict[tuple[str, str, bool, bool, tuple[str, ...]], Answer] = {}
 
     # -- files ---------------------------------------------------------------------------------------------------
@@ -124,7 +126,7 @@ class Resolver:
             return Answer(Resolved.UNRESOLVED, "the specifier is empty")
         if specifier.startswith(("./", "../")) or specifier in {".", ".."}:
             return self._relative(specifier, importer)
-        mapped = self._mapped(specifier, importer)
+        mapped = self._mapped(specifier, importer) or self._aliased(specifier, importer)
         if mapped is not None:
             return mapped
         if specifier.startswith("#"):
@@ -144,8 +146,15 @@ class Resolver:
         if found is None:
             if "node_modules" in path.split("/"):
                 return Answer(Resolved.EXTERNAL, "a file of an installed package")
-            return Answer(Resolved.UNRESOLVED, "no such file")
+            return Answer(Resolved.UNRESOLVED, self._why_missing(path, importer))
         return self._inside(found, "a path")
+
+    def _why_missing(self, path: str, importer: _Importer) -> str:
+        package = next(iter(self._packages.enclosing(parent(path))), None)
+        source = None if package is None else self._source(path, package, importer)
+        if source is None:
+            return "no such file"
+        return f"no such file; it may be built from {source}"
 
     def _inside(self, path: str, reason: str) -> Answer:
         if path.endswith(SOURCE_EXTENSIONS):
@@ -188,21 +197,43 @@ class Resolver:
 
     def _mapped(self, specifier: str, importer: _Importer) -> Answer | None:
         for config in importer.configs:
-            for mapping in config.mappings:
-                matched = mapping.match(specifier)
-                if matched is None:
-                    continue
-                for target in mapping.targets:
-                    path = join("", target.replace("*", matched))
-                    found = None if path is None else self._path(path, importer)
-                    if found is not None:
-                        return self._inside(found, f"paths of {config.path}")
-                break
+            found = self._first_mapping(config.mappings, specifier, importer)
+            if found is not None:
+                return self._inside(found, f"paths of {config.path}")
             if config.base_url is not None:
                 path = join(config.base_url, specifier)
                 found = None if path is None else self._path(path, importer)
                 if found is not None:
                     return self._inside(found, f"baseUrl of {config.path}")
+        return None
+
+    def _first_mapping(self, mappings: tuple[PathMapping, ...], specifier: str, importer: _Importer) -> str | None:
+        """Return the file that the first matching entry leads to; the entries behind it are not asked."""
+        for mapping in mappings:
+            matched = mapping.match(specifier)
+            if matched is None:
+                continue
+            for target in mapping.targets:
+                path = join("", target.replace("*", matched, 1))
+                found = None if path is None else self._path(path, importer)
+                if found is not None:
+                    return found
+            return None
+        return None
+
+    def _aliased(self, specifier: str, importer: _Importer) -> Answer | None:
+        for aliases in self._bundlers.around(importer.directory):
+            found = self._first_mapping(aliases.mappings, specifier, importer)
+            if found is not None:
+                return self._inside(found, "an alias of the bundler")
+            name = split_name(specifier)[0]
+            if not aliases.roots or name in BUILTINS or self._packages.depends(name, importer.directory):
+                continue
+            for root in aliases.roots:
+                path = join(root, specifier)
+                found = None if path is None else self._path(path, importer)
+                if found is not None:
+                    return self._inside(found, f"a module of the bundler's folder {root}")
         return None
 
     # -- packages ------------------------------------------------------------------------------------------------
@@ -237,6 +268,9 @@ class Resolver:
         if linked is None:
             if name in BUILTINS:
                 return Answer(Resolved.EXTERNAL, "a module of Node")
+            config = next((c for c in importer.configs for m in c.mappings if _maps(m, specifier)), None)
+            if config is not None:
+                return Answer(Resolved.UNRESOLVED, f"paths of {config.path} leads to no file")
             if not _PACKAGE_NAME.match(name):
                 return Answer(Resolved.UNRESOLVED, "no package can have this name, and no configuration maps it")
             return Answer(Resolved.EXTERNAL, "a package that is not in the repository")
@@ -338,6 +372,11 @@ class Resolver:
     def configurations(self) -> TsConfigs:
         """Return the configurations, for the question which manifests are still missing."""
         return self._configs
+
+
+def _maps(mapping: PathMapping, specifier: str) -> bool:
+    # `*` alone matches every name, and so says nothing about any.
+    return mapping.prefix != "" and mapping.match(specifier) is not None
 
 
 def _beyond_packages(specifier: str) -> Answer | None:

@@ -9,8 +9,13 @@ from functools import cached_property
 from typing import Any
 
 from alexandria.domain.imports.javascript import jsonc
-from alexandria.domain.imports.javascript.files import ancestors, glob_pattern, join, parent, within
+from alexandria.domain.imports.javascript.files import Glob, ancestors, join, parent, within
 
+# Frameworks that generate the configuration that the project's own one extends: their documented defaults.
+_GENERATED: dict[str, dict[str, list[str]]] = {
+    ".svelte-kit": {"$lib": ["src/lib"], "$lib/*": ["src/lib/*"]},
+    ".nuxt": {"~/*": ["./*"], "@/*": ["./*"], "~~/*": ["${configDir}/*"], "@@/*": ["${configDir}/*"]},
+}
 _CONFIG_DIR = "${configDir}"
 
 
@@ -69,26 +74,27 @@ class TsConfig:
     exclude: tuple[str, ...]
 
     @cached_property
-    def _patterns(self) -> tuple[list[re.Pattern[str]], list[re.Pattern[str]]]:
-        include = self.include if self.include is not None else () if self.files is not None else ("**/*",)
-        directory = parent(self.path)
-        return _globs(directory, include), _globs(directory, self.exclude)
+    def _patterns(self) -> tuple[list[Glob], list[Glob]]:
+        include = self.include
+        if include is None:
+            directory = parent(self.path)
+            include = () if self.files is not None else (f"{directory}/**" if directory else "**",)
+        return _globs(include), _globs(self.exclude)
 
     def covers(self, path: str) -> bool:
         """Say whether `path` is one of the project's own files."""
         if self.files is not None and path in self.files:
             return True
         include, exclude = self._patterns
-        return any(p.match(path) for p in include) and not any(p.match(path) for p in exclude)
+        return any(p.matches(path) for p in include) and not any(p.matches(path) for p in exclude)
 
 
-def _globs(directory: str, patterns: tuple[str, ...]) -> list[re.Pattern[str]]:
+def _globs(patterns: tuple[str, ...]) -> list[Glob]:
     compiled = []
     for pattern in patterns:
-        path = join(directory, pattern)
-        if path is not None:
-            # A directory stands for all in it.
-            compiled.append(glob_pattern(path + "{,/**}" if path else "**"))
+        compiled.append(Glob(pattern))
+        if not re.search(r"[*?][^/]*\Z", pattern):  # a directory stands for all in it
+            compiled.append(Glob(f"{pattern}/**" if pattern else "**"))
     return compiled
 
 
@@ -111,6 +117,7 @@ class TsConfigs:
         self._paths = paths
         self._read: dict[str, dict[str, Any]] = {}
         self._configs: dict[str, TsConfig] = {}
+        self._inheriting: dict[str, tuple[dict[str, _Option], dict[str, _Option]]] = {}
         self._nearest: dict[str, str | None] = {}
 
     def extended(self, path: str) -> list[str]:
@@ -198,14 +205,15 @@ class TsConfigs:
             self._configs[path] = self._build(path)
         return self._configs[path]
 
-    def _inherited(self, path: str, seen: frozenset[str]) -> tuple[dict[str, _Option], dict[str, _Option]]:
+    def _inherited(self, path: str) -> tuple[dict[str, _Option], dict[str, _Option]]:
         """Return the compiler options and the other inherited members; a cycle of `extends` ends where it closes."""
+        if path in self._inheriting:
+            return self._inheriting[path]
         options: dict[str, _Option] = {}
         members: dict[str, _Option] = {}
-        if path in seen or len(seen) > 50:
-            return options, members
+        self._inheriting[path] = ({}, {})
         for base in self.extended(path):
-            base_options, base_members = self._inherited(base, seen | {path})
+            base_options, base_members = self._inherited(base)
             options.update(base_options)
             members.update(base_members)
         content = self._object(path)
@@ -213,11 +221,12 @@ class TsConfigs:
         if isinstance(own, dict):
             options.update({name: _Option(value, parent(path)) for name, value in own.items()})
         members.update({n: _Option(content[n], parent(path)) for n in ("files", "include", "exclude") if n in content})
+        self._inheriting[path] = (options, members)
         return options, members
 
     def _build(self, path: str) -> TsConfig:
         directory = parent(path)
-        options, members = self._inherited(path, frozenset())
+        options, members = self._inherited(path)
 
         def place(option: _Option | None) -> str | None:
             return None if option is None else _place(option.value, option.directory, directory)
@@ -240,7 +249,10 @@ class TsConfigs:
         return TsConfig(
             path=path,
             base_url=base_url,
-            mappings=_mappings(paths.value if paths else None, mapping_base, directory),
+            mappings=(
+                *_mappings(paths.value if paths else None, mapping_base, directory),
+                *self._generated_mappings(path),
+            ),
             root_dirs=places(options.get("rootDirs")),
             out_dirs=out_dirs,
             root_dir=root_dir if root_dir is not None else _common_directory(directory, files, include),
@@ -250,6 +262,21 @@ class TsConfigs:
             include=include,
             exclude=exclude,
         )
+
+    def _generated_mappings(self, path: str) -> tuple[PathMapping, ...]:
+        """Return what a framework would write into the configuration that `path` extends and git does not hold."""
+        content = self._object(path)
+        references = content.get("references")
+        named = jsonc.strings(content.get("extends"))
+        if isinstance(references, list):
+            named += [r["path"] for r in references if isinstance(r, dict) and isinstance(r.get("path"), str)]
+        directory = parent(path)
+        for folder, mappings in _GENERATED.items():
+            if any(f"{folder}/" in name for name in named) and join(directory, folder) not in self._paths:
+                app = join(directory, "app") or ""
+                has_app = folder == ".nuxt" and any(p.startswith(f"{app}/") for p in self._paths)
+                return _mappings(mappings, app if has_app else directory, directory)
+        return ()
 
     def _references(self, path: str) -> tuple[str, ...]:
         found = []
