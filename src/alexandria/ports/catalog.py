@@ -59,19 +59,19 @@ class FileNotIndexedError(CatalogError):
 
 
 class StaleGenerationError(CatalogError):
-    """A newer run of the same repository has begun or is active: this one must write nothing more.
+    """A newer run of the repository has begun, or it was deleted: this one must write nothing more.
 
     Attributes:
         repo: Key of the repository.
         generation: The one that was refused.
-        newest: The one that stands against it.
+        fence: The smallest that would not be refused.
     """
 
-    def __init__(self, repo: str, generation: int, newest: int) -> None:
-        super().__init__(f"generation {generation} of {repo} is superseded by {newest}: a newer run took over")
+    def __init__(self, repo: str, generation: int, fence: int) -> None:
+        super().__init__(f"generation {generation} of {repo} is too old: a newer run took over, or it was deleted")
         self.repo = repo
         self.generation = generation
-        self.newest = newest
+        self.fence = fence
 
 
 class Direction(StrEnum):
@@ -121,7 +121,11 @@ class ReachedFile:
 class Catalog(Protocol):
     """Repositories, their current generation, and its files and edges.
 
-    A reader sees one generation whole: the one that was current when its call began.
+    A reader sees one generation whole: the one that was current when its call began. Paths are
+    Unicode text without NUL, and sort by code point.
+
+    Any call may raise `CatalogVersionError` when a newer program changes the database meanwhile,
+    and any that writes `CatalogFullError`; then nothing has changed.
     """
 
     @abstractmethod
@@ -131,7 +135,8 @@ class Catalog(Protocol):
         Idempotent. Changes nothing that a search sees.
 
         Raises:
-            StaleGenerationError: A larger one was announced or is current.
+            StaleGenerationError: A larger one was announced or is current, or the repository was
+                deleted since this one was announced.
             CatalogUnavailableError: No answer. Safe to retry.
         """
         ...
@@ -144,12 +149,13 @@ class Catalog(Protocol):
         call with the generation that is current changes nothing.
 
         Args:
-            snapshot: Its `files` and `edges` are those of `graph`.
+            snapshot: Its `files`, `edges` and `imports` are those of `graph`.
             graph: Files and edges to keep; `graph.unresolved` is not kept, only its count.
 
         Raises:
-            ValueError: Snapshot and graph do not belong together.
-            StaleGenerationError: A larger generation was announced or is current.
+            ValueError: Snapshot and graph do not belong together, or a path is no text without NUL.
+            StaleGenerationError: A larger generation was announced or is current, or the repository
+                was deleted since this one was announced.
             CatalogUnavailableError: No answer; it may or may not have happened. Safe to retry.
             CatalogFullError: There is no room.
         """
@@ -216,7 +222,7 @@ class Catalog(Protocol):
 
     @abstractmethod
     async def graph(self, repo: str) -> DependencyGraph:
-        """Return the graph of the current generation; `unresolved` is empty, `counts` is kept.
+        """Return the graph that was activated; only `unresolved` is empty.
 
         Raises:
             RepositoryNotFoundError: It is not indexed.
@@ -228,8 +234,8 @@ class Catalog(Protocol):
     async def delete(self, repo: str) -> None:
         """Forget `repo`, its files and edges; no error if it is not there.
 
-        What was announced with `begin` stays, so that a run which is still going cannot bring an
-        older generation back.
+        Every generation that was announced or current until then is refused from now on: a run
+        that is still going may have uploaded what was deleted meanwhile.
 
         Raises:
             CatalogUnavailableError: No answer. Safe to retry.

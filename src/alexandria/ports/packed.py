@@ -12,8 +12,6 @@ import numpy.typing as npt
 from alexandria.domain.language import Language
 
 _END = b"\0"
-# Git knows bytes where Python knows characters: a name that is no UTF-8 comes as lone surrogates.
-_ENCODING, _ERRORS = "utf-8", "surrogatepass"
 
 
 class PackedPaths(Sequence[str]):
@@ -31,9 +29,10 @@ class PackedPaths(Sequence[str]):
         """Pack `paths`, in their order.
 
         Raises:
-            ValueError: A path holds NUL, which no file system and no git tree has.
+            ValueError: A path holds NUL, which no file system has, or a lone surrogate, which is
+                how Python spells a name that is no UTF-8.
         """
-        encoded = [path.encode(_ENCODING, _ERRORS) for path in paths]
+        encoded = [path.encode() for path in paths]
         packed = cls(b"".join(path + _END for path in encoded))
         if len(packed) != len(encoded):
             raise ValueError("a path holds a NUL character")
@@ -53,10 +52,10 @@ class PackedPaths(Sequence[str]):
             raise IndexError(index)
         index %= len(self)
         start = int(self._ends[index - 1]) + 1 if index else 0
-        return self.blob[start : int(self._ends[index])].decode(_ENCODING, _ERRORS)
+        return self.blob[start : int(self._ends[index])].decode()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.blob.decode(_ENCODING, _ERRORS).split("\0")[:-1])
+        return iter(self.blob.decode().split("\0")[:-1])
 
     @property
     def size_bytes(self) -> int:

@@ -116,22 +116,29 @@ class VectorStore(Protocol):
 
     Nothing here makes a generation visible: the `Catalog` says which one is current, and callers
     pass it. Vectors of two repositories or two generations are never compared. Every call is
-    atomic for its readers only as far as it says.
+    atomic for its readers only as far as it says. Paths are Unicode text without NUL, and sort by
+    code point.
+
+    Any call may raise `VectorStoreMismatchError` when a newer program changes the store meanwhile,
+    and any that writes `VectorStoreFullError`.
     """
 
     @abstractmethod
     async def upload(self, batch: VectorBatch, *, progress: Callable[[float], None] = lambda _: None) -> None:
         """Store every vector of `batch`, isolated ones too, in bounded batches.
 
-        Idempotent: the same batch again changes nothing, so it may be repeated after any failure.
-        An upload that fails or is cut off may leave a part behind under its own generation;
-        `count` shows it and `sweep` removes it. Other generations are not touched.
+        A generation has one batch: a run with other vectors takes another generation. Idempotent:
+        the same batch again changes nothing, so it may be repeated after any failure. An upload
+        that fails or is cut off may leave a part behind under its own generation; `count` shows it
+        and `sweep` removes it. Other generations are not touched.
 
         Args:
             batch: What to store.
-            progress: Called with the share that is done, in [0, 1], never falling; must not raise.
+            progress: Called on the event loop with the share that is done, in [0, 1], never
+                falling, 1 at the end; must not raise.
 
         Raises:
+            ValueError: A path is no text without NUL.
             VectorStoreUnavailableError: Not all could be stored, after 3 tries of each batch.
             VectorStoreFullError: There is no room.
             VectorStoreMismatchError: The store does not take vectors of this dimension.

@@ -21,14 +21,15 @@ class MemoryCatalog(Catalog):
     """Packed rows in a dict. No method waits, so each is one step for the tasks of one event loop."""
 
     def __init__(self) -> None:
-        self._announced: dict[str, int] = {}
+        self._announced: dict[str, int] = {}  # the largest generation that was ever seen
+        self._fences: dict[str, int] = {}  # the smallest that may still be activated
         self._current: dict[str, tuple[Snapshot, CatalogRow]] = {}
 
     async def begin(self, repo: str, generation: int) -> None:
-        newest = self._announced.get(repo, 0)
-        if generation < newest:
-            raise StaleGenerationError(repo, generation, newest)
-        self._announced[repo] = generation
+        fence = self._fences.get(repo, 0)
+        if generation < fence:
+            raise StaleGenerationError(repo, generation, fence)
+        self._announced[repo] = self._fences[repo] = generation
 
     async def activate(self, snapshot: Snapshot, graph: DependencyGraph) -> None:
         check_snapshot(snapshot, graph)
@@ -57,6 +58,8 @@ class MemoryCatalog(Catalog):
 
     async def delete(self, repo: str) -> None:
         self._current.pop(repo, None)
+        if repo in self._announced:
+            self._fences[repo] = self._announced[repo] + 1
 
     async def check(self) -> None:
         """Do nothing: memory is always there."""

@@ -11,7 +11,7 @@ from alexandria.domain.directions import unit_rows
 from alexandria.domain.embedding import DIMENSION
 from alexandria.domain.language import Language
 from alexandria.ports.exact_search import ExactIndex
-from alexandria.ports.packed import PackedLanguages
+from alexandria.ports.packed import PackedLanguages, PackedPaths
 from alexandria.ports.vector_store import SimilarFile, StoredVectors, VectorBatch, VectorNotFoundError, VectorStore
 
 _BATCH = 4096
@@ -27,14 +27,14 @@ class MemoryVectorStore(VectorStore):
         self._indexes: dict[str, dict[int, ExactIndex]] = {}
 
     async def upload(self, batch: VectorBatch, *, progress: Callable[[float], None] = lambda _: None) -> None:
-        vectors = batch.embeddings.vectors
+        paths, vectors = PackedPaths.pack(batch.embeddings.paths), batch.embeddings.vectors
         units = np.empty_like(vectors)
         for first in range(0, len(vectors), _BATCH):
             units[first : first + _BATCH] = unit_rows(vectors[first : first + _BATCH])
             progress(min(1.0, (first + _BATCH) / len(vectors)))
             await asyncio.sleep(0)  # heartbeats go on
         if len(vectors):
-            index = ExactIndex(batch.embeddings.paths, PackedLanguages.pack(batch.languages), units)
+            index = ExactIndex(paths, PackedLanguages.pack(batch.languages), units)
             self._indexes.setdefault(batch.repo, {})[batch.generation] = index
         progress(1.0)
 

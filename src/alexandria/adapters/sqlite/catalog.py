@@ -91,8 +91,8 @@ class SqliteCatalog(Catalog):
     async def delete(self, repo: str) -> None:
         def work(connection: sqlite3.Connection) -> None:
             connection.execute(
-                "UPDATE repositories SET generation = NULL, snapshot = NULL, paths = NULL, languages = NULL, "
-                "out_degrees = NULL, targets = NULL, kinds = NULL WHERE repo = ?",
+                "UPDATE repositories SET fence = announced + 1, generation = NULL, snapshot = NULL, paths = NULL, "
+                "languages = NULL, out_degrees = NULL, targets = NULL, kinds = NULL WHERE repo = ?",
                 (repo,),
             )
 
@@ -112,14 +112,14 @@ class SqliteCatalog(Catalog):
 
 def _announce(connection: sqlite3.Connection, repo: str, generation: int) -> int | None:
     """Raise the fence to `generation`, or refuse it; return the generation that is current."""
-    found = connection.execute("SELECT announced, generation FROM repositories WHERE repo = ?", (repo,)).fetchone()
-    newest, current = found or (0, None)
-    if generation < newest:
-        raise StaleGenerationError(repo, generation, newest)
-    if generation > newest:
+    found = connection.execute("SELECT fence, generation FROM repositories WHERE repo = ?", (repo,)).fetchone()
+    fence, current = found or (0, None)
+    if generation < fence:
+        raise StaleGenerationError(repo, generation, fence)
+    if generation != current:
         connection.execute(
-            "INSERT INTO repositories (repo, announced) VALUES (?, ?) "
-            "ON CONFLICT (repo) DO UPDATE SET announced = excluded.announced",
+            "INSERT INTO repositories (repo, announced, fence) VALUES (?1, ?2, ?2) "
+            "ON CONFLICT (repo) DO UPDATE SET announced = excluded.announced, fence = excluded.fence",
             (repo, generation),
         )
     return None if current is None else int(current)

@@ -10,11 +10,13 @@ from alexandria.adapters.sqlite.queue_schema import QUEUE
 
 CATALOG_AND_VECTORS = (
     # One row a repository, packed: see `alexandria.ports.catalog_row`. `generation` and what follows are
-    # NULL until a run is activated, and again after a delete; `announced` outlives both.
+    # NULL until a run is activated, and again after a delete. `announced` is the largest generation that was
+    # ever seen and `fence` the smallest that may still be activated; both outlive a delete.
     """
     CREATE TABLE repositories (
         repo TEXT PRIMARY KEY,
         announced INTEGER NOT NULL,
+        fence INTEGER NOT NULL,
         generation INTEGER,
         snapshot TEXT,
         paths BLOB,
@@ -41,12 +43,12 @@ CATALOG_AND_VECTORS = (
     """
     CREATE TABLE vector_chunks (
         set_id INTEGER NOT NULL REFERENCES vector_sets (id) ON DELETE CASCADE,
-        chunk INTEGER NOT NULL,
+        first_row INTEGER NOT NULL,
         num_rows INTEGER NOT NULL,
         paths BLOB NOT NULL,
         languages BLOB NOT NULL,
         vectors BLOB NOT NULL,
-        PRIMARY KEY (set_id, chunk)
+        PRIMARY KEY (set_id, first_row)
     )
     """,
 )

@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 CACHE_BYTES = 512 * 2**20
 CHUNK_ROWS = 4096
-"""Rows of a chunk: 1 MiB of vectors, written in one transaction."""
+"""1 MiB of vectors, written in one transaction."""
 
 _FLOAT = np.dtype("<f4")
 _ERRORS = PortErrors(
@@ -59,18 +59,19 @@ class SqliteVectorStore(VectorStore):
     once.
     """
 
-    def __init__(self, database: Database, *, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(self, database: Database, *, cache_bytes: int = CACHE_BYTES, chunk_rows: int = CHUNK_ROWS) -> None:
         self._database = database
+        self._chunk_rows = chunk_rows
         self._cache_bytes = cache_bytes
         self._cache: OrderedDict[str, _Loaded] = OrderedDict()
         # Held while a matrix is read, too: two searches at once would else hold it twice.
         self._cache_lock = threading.Lock()
 
     async def upload(self, batch: VectorBatch, *, progress: Callable[[float], None] = lambda _: None) -> None:
-        total = len(batch.embeddings.paths)
-        for first in range(0, total, CHUNK_ROWS):
-            await self._write(partial(_write_chunk, batch=batch, first=first))
-            progress(min(1.0, (first + CHUNK_ROWS) / total))
+        total, step = len(batch.embeddings.paths), self._chunk_rows
+        for first in range(0, total, step):
+            await self._write(partial(_write_chunk, batch=batch, rows=slice(first, first + step)))
+            progress(min(1.0, (first + step) / total))
         if not total:
             progress(1.0)
 
@@ -149,9 +150,8 @@ class SqliteVectorStore(VectorStore):
             return loaded.index
 
 
-def _write_chunk(connection: sqlite3.Connection, *, batch: VectorBatch, first: int) -> None:
+def _write_chunk(connection: sqlite3.Connection, *, batch: VectorBatch, rows: slice) -> None:
     """Write one chunk, and its set if it is not there: never, or swept since by a newer run."""
-    rows = slice(first, first + CHUNK_ROWS)
     paths = batch.embeddings.paths[rows]
     set_id = connection.execute(
         "INSERT INTO vector_sets (repo, generation, repo_url, commit_hash, writes) VALUES (?, ?, ?, ?, 1) "
@@ -159,11 +159,11 @@ def _write_chunk(connection: sqlite3.Connection, *, batch: VectorBatch, first: i
         (batch.repo, batch.generation, batch.repo_url, batch.commit),
     ).fetchone()[0]
     connection.execute(
-        "INSERT OR REPLACE INTO vector_chunks (set_id, chunk, num_rows, paths, languages, vectors) "
+        "INSERT OR REPLACE INTO vector_chunks (set_id, first_row, num_rows, paths, languages, vectors) "
         "VALUES (?, ?, ?, ?, ?, ?)",
         (
             set_id,
-            first // CHUNK_ROWS,
+            rows.start,
             len(paths),
             PackedPaths.pack(paths).blob,
             PackedLanguages.pack(batch.languages[rows]).to_bytes(),
@@ -181,7 +181,7 @@ def _load(connection: sqlite3.Connection, state: tuple[int, int]) -> _Loaded:
     languages: list[PackedLanguages] = []
     first = 0
     for num_rows, chunk_paths, chunk_languages, vectors in connection.execute(
-        "SELECT num_rows, paths, languages, vectors FROM vector_chunks WHERE set_id = ? ORDER BY chunk", (set_id,)
+        "SELECT num_rows, paths, languages, vectors FROM vector_chunks WHERE set_id = ? ORDER BY first_row", (set_id,)
     ):
         units[first : first + num_rows] = np.frombuffer(vectors, _FLOAT).reshape(num_rows, DIMENSION)
         paths.append(chunk_paths)
