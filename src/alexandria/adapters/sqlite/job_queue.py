@@ -40,6 +40,10 @@ T = TypeVar("T")
 
 _ERRORS = PortErrors(JobQueueUnavailableError, full=JobQueueUnavailableError, mismatch=JobQueueError)
 _WAITING = "SELECT * FROM jobs WHERE state = 'queued' ORDER BY place IS NULL, place, due_us, id"
+_STALE = (
+    "SELECT * FROM jobs WHERE state = 'queued' AND submitted_us + ttl_s * 1000000 < ?"
+    " ORDER BY place IS NULL, place, due_us, id"
+)
 
 
 class SqliteJobQueue(JobQueue):
@@ -145,7 +149,7 @@ class _Tables:
         self._skip_stale()
         row = self._row(job_id) or self._active(repo, ref)
         if row is None:
-            pending = len(self.rows(_WAITING))
+            pending = self._count_waiting()
             if pending >= self._rules.cap:
                 return pending
             self.rows(
@@ -153,7 +157,7 @@ class _Tables:
                 *(new.id, repo.key, ref, to_us(new.submitted_at), new.ttl_s, self._last_place() + 1),
             )
         job = _job(row) if row else new
-        return Enqueued(job, job.id == job_id, self._position(job.id), len(self.rows(_WAITING)))
+        return Enqueued(job, job.id == job_id, self._position(job.id), self._count_waiting())
 
     def claim(self, worker_id: str) -> Claim | None:
         """See the port."""
@@ -317,9 +321,11 @@ class _Tables:
             self._move(_job(row), place=self._last_place() + 1)
 
     def _skip_stale(self) -> None:
-        for job in [_job(row) for row in self.rows(_WAITING)]:
-            if job.is_stale(self._now):
-                self._end(*skip(job, self._now))
+        for row in self.rows(_STALE, to_us(self._now)):
+            self._end(*skip(_job(row), self._now))
+
+    def _count_waiting(self) -> int:
+        return int(self.rows("SELECT count(*) AS jobs FROM jobs WHERE state = 'queued'")[0]["jobs"])
 
     def _first_place(self) -> int:
         return int(self.rows("SELECT coalesce(min(place), 0) AS place FROM jobs")[0]["place"])

@@ -1,0 +1,144 @@
+"""Every queue and status board that the contract suites are held against, and how it is opened."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from alexandria.adapters.memory.clock import ManualClock
+from alexandria.adapters.memory.job_queue import MemoryJobQueue
+from alexandria.adapters.memory.status_board import MemoryStatusBoard
+from alexandria.adapters.sqlite.database import Database
+from alexandria.adapters.sqlite.job_queue import SqliteJobQueue
+from alexandria.adapters.sqlite.status_board import SqliteStatusBoard
+from alexandria.domain.job import Job, JobRecord, JobState
+from alexandria.domain.repo_url import RepoUrl
+from alexandria.ports.job_queue import Claim, JobQueue, QueueRules
+from alexandria.ports.status_board import StatusBoard
+
+START = datetime(2026, 5, 1, 12, 0, 0, 250_000, tzinfo=UTC)
+FLASK = RepoUrl("github.com/pallets/flask")
+CLICK = RepoUrl("github.com/pallets/click")
+
+
+@dataclass
+class OpenStore:
+    """A queue and a board in one store, whose clock the test moves.
+
+    Attributes:
+        queue: The queue, empty at first.
+        board: The board, empty at first.
+        clock: The store's clock.
+        rules: As the queue was opened.
+        peer: Open another queue on the same store, as another process would; None: there is one process.
+        reopen: Close the store and open it again; the queue and board of this object are new then.
+            None: the store ends with its process.
+        spoil_history: Make the newest entry of the history unreadable; None: entries are objects.
+        cut_off: Make the store stop answering for good; None: it cannot.
+    """
+
+    queue: JobQueue
+    board: StatusBoard
+    clock: ManualClock
+    rules: QueueRules
+    peer: Callable[[], JobQueue] | None = None
+    reopen: Callable[[], Awaitable[None]] | None = None
+    spoil_history: Callable[[], Awaitable[None]] | None = None
+    cut_off: Callable[[], Awaitable[None]] | None = None
+
+
+Opener = Callable[[QueueRules], AbstractAsyncContextManager[OpenStore]]
+
+
+@asynccontextmanager
+async def open_memory(rules: QueueRules) -> AsyncIterator[OpenStore]:
+    clock = ManualClock(START)
+    yield OpenStore(MemoryJobQueue(rules, clock), MemoryStatusBoard(clock), clock, rules)
+
+
+# Main memory where the system offers it: every step is synced to the disk, and there are thousands.
+_RAM = Path("/dev/shm")  # noqa: S108 (a private directory is made in it)
+_DIRECTORY = _RAM if _RAM.is_dir() else None
+
+
+@asynccontextmanager
+async def open_sqlite(rules: QueueRules) -> AsyncIterator[OpenStore]:
+    with tempfile.TemporaryDirectory(dir=_DIRECTORY) as directory:
+        path = Path(directory) / "alexandria.db"
+        clock = ManualClock(START)
+        databases = [Database.open(path)]
+
+        def peer() -> JobQueue:
+            databases.append(Database.open(path))
+            return SqliteJobQueue(databases[-1], rules, clock)
+
+        async def reopen() -> None:
+            await cut_off()
+            store.queue = peer()
+            store.board = SqliteStatusBoard(databases[-1], clock)
+
+        async def spoil_history() -> None:
+            newest = (
+                "UPDATE job_history SET record = '{\"job_id\"' WHERE number = (SELECT max(number) FROM job_history)"
+            )
+            await databases[-1].write(lambda connection: connection.execute(newest))
+
+        async def cut_off() -> None:
+            while databases:
+                databases.pop().close()
+
+        store = OpenStore(
+            SqliteJobQueue(databases[0], rules, clock),
+            SqliteStatusBoard(databases[0], clock),
+            clock,
+            rules,
+            peer=peer,
+            reopen=reopen,
+            spoil_history=spoil_history,
+            cut_off=cut_off,
+        )
+        try:
+            yield store
+        finally:
+            await cut_off()
+
+
+STORES: dict[str, Opener] = {"memory": open_memory, "sqlite": open_sqlite}
+
+
+def repo(number: int) -> RepoUrl:
+    """Return one of many repositories."""
+    return RepoUrl(f"github.com/owner/repository-{number}")
+
+
+def record_of(claim: Claim, status: JobState, *, reason: str = "", at: datetime = START) -> JobRecord:
+    """Return what a worker would write about the end of a claimed job."""
+    return JobRecord(
+        job_id=claim.job.id,
+        repo_url=claim.job.repo.url,
+        status=status,
+        timestamp=at,
+        started_at=at,
+        duration_seconds=1.5,
+        reason=reason,
+        commit="c0ffee",
+        files_processed=7,
+        files_failed=1,
+        edges=9,
+        imports_unresolved=2,
+        embeddings_generated=7,
+        final_loss=0.75,
+        edge_auc=0.96,
+        device="cpu",
+        worker_id=claim.worker_id,
+        attempt=claim.job.attempt,
+    )
+
+
+def ids(jobs: object) -> list[str]:
+    """Return the ids of a sequence of jobs or of records, in its order."""
+    return [one.id if isinstance(one, Job) else one.job_id for one in jobs]  # type: ignore[attr-defined]
