@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -19,6 +20,8 @@ from alexandria.ports.repo_source import RepoNotFoundError, RepoSourceError, Sou
 # Without O_NONBLOCK the opening of a pipe waits for its other end, perhaps for ever.
 _FILE_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 _FILE_FLAGS |= getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+_NOT_THE_FILES_FAULT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 class FolderTree(SourceTree):
@@ -49,7 +52,9 @@ class FolderTree(SourceTree):
     def _content(self, path: str) -> bytes | None:
         try:
             descriptor = self._root.open_file(path)
-        except OSError:
+        except OSError as error:
+            if error.errno in _NOT_THE_FILES_FAULT:
+                raise RepoSourceError(f"the directory can no longer be read: {error.strerror}") from error
             return None  # no permission, gone, or a link stands where a file or a directory was
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(file.fileno())
@@ -143,6 +148,8 @@ if sys.platform != "win32":
         """An open directory. Paths are opened part by part from it, so no link can lead out, at any time."""
 
         def __init__(self, path: Path) -> None:
+            self._closed = False
+            self._lock = threading.Lock()
             self._flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
             try:
                 self._descriptor = os.open(path, self._flags)
@@ -151,7 +158,10 @@ if sys.platform != "win32":
 
         def open_file(self, path: str) -> int:
             *folders, name = path.encode().split(b"/")
-            folder = os.dup(self._descriptor)
+            with self._lock:  # once closed, the number may stand for anybody's directory
+                if self._closed:
+                    raise RepoSourceError("the directory was closed")
+                folder = os.dup(self._descriptor)
             try:
                 for part in folders:
                     deeper = os.open(part, self._flags, dir_fd=folder)
@@ -162,7 +172,9 @@ if sys.platform != "win32":
                 os.close(folder)
 
         def close(self) -> None:
-            os.close(self._descriptor)
+            with self._lock:
+                self._closed = True
+                os.close(self._descriptor)
 
 else:
 
@@ -171,12 +183,15 @@ else:
 
         def __init__(self, path: Path) -> None:
             self._path = path.resolve()
+            self._closed = False
 
         def open_file(self, path: str) -> int:
+            if self._closed:
+                raise RepoSourceError("the directory was closed")
             full = self._path / path
             if not full.resolve(strict=True).is_relative_to(self._path) or full.is_symlink():
                 raise PermissionError(path)
             return os.open(full, _FILE_FLAGS)
 
         def close(self) -> None:
-            """Nothing is held."""
+            self._closed = True
