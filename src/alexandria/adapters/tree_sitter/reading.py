@@ -34,7 +34,7 @@ _COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)", re.MULTILINE | 
 # They would decode, by Python's escapes or slowly, but no editor saves source in them.
 _NOT_CHARACTER_SETS = {"unicode_escape", "raw_unicode_escape", "punycode", "utf_8"}
 
-_LONG_LINE = re.compile(rb"[^\n]{1001,}")
+_LONG_LINE_BYTES = 1000
 _MINIFIED_FROM_BYTES = 4096
 
 
@@ -101,4 +101,7 @@ def is_minified(text: bytes) -> bool:
     most of its bytes elsewhere. Mean line length alone is fooled by a licence header of many lines
     above a bundle of one, and by a table of data below ordinary code.
     """
-    return len(text) >= _MINIFIED_FROM_BYTES and 2 * sum(map(len, _LONG_LINE.findall(text))) > len(text)
+    if len(text) < _MINIFIED_FROM_BYTES:
+        return False
+    in_long_lines = sum([len(line) for line in text.split(b"\n") if len(line) > _LONG_LINE_BYTES])
+    return 2 * in_long_lines > len(text)
