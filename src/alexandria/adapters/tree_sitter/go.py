@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
+from operator import itemgetter
 
 import tree_sitter
 import tree_sitter_go
@@ -49,8 +50,8 @@ _QUERY = tree_sitter.Query(
   (pointer_type (generic_type type_arguments: (type_arguments (type_elem (type_identifier) @named))))
 ])))
 (short_var_declaration left: (expression_list (identifier) @variable)) @binder
-(var_spec name: (identifier) @variable) @binder
-(const_spec name: (identifier) @variable) @binder
+(var_spec name: (identifier) @specified)
+(const_spec name: (identifier) @specified)
 (range_clause left: (expression_list (identifier) @variable) ":=") @binder
 (receive_statement left: (expression_list (identifier) @variable) ":=") @binder
 
@@ -91,7 +92,7 @@ def read(path: str, language: Language, content: bytes) -> SourceFacts:
         imports=_imports(captures.get("import", ()), content),
         package=_text(packages[0], content) if packages else "",
         declares=_sorted_text(bindings.declares),
-        uses=_sorted_text(_bare_uses(captures, content, bindings) | _qualified_uses(captures, content, bindings)),
+        uses=_sorted_text(_qualified_uses(captures, content, bindings) | _bare_uses(captures, content, bindings)),
     )
 
 
@@ -121,19 +122,20 @@ class _Bindings:
 
     def _local_stretches(self, captures: _Captures, content: bytes) -> dict[bytes, list[tuple[int, int]]]:
         """Return where each local declaration is in scope, and take the others into `declares`."""
-        binders = sorted((node.start_byte, node.end_byte) for node in captures.get("binder", ()))
+        binders = [(node.start_byte, node.end_byte) for node in captures.get("binder", ())]
         binders.append((len(content), len(content)))
+        binders.sort()
         bound = [
-            (node.start_byte, node.end_byte, kind)
-            for kind in ("parameter", "variable", "named")
+            (node.start_byte, node.end_byte, kind, node)
+            for kind in ("parameter", "variable", "specified", "named")
             for node in captures.get(kind, ())
         ]
-        bound.sort()
-        self.no_use.update(start for start, _, _ in bound)
+        bound.sort(key=itemgetter(0))
+        self.no_use.update(map(itemgetter(0), bound))
         scopes = _Scopes(captures)
         stretches: dict[bytes, list[tuple[int, int]]] = defaultdict(list)
         binder = 0
-        for start, end, kind in bound:
+        for start, end, kind, node in bound:
             scope = scopes.around(start)
             if scope is None:
                 self.declares.add(content[start:end])
@@ -143,6 +145,9 @@ class _Bindings:
                 while binders[binder + 1][0] <= start:
                     binder += 1
                 visible_from = binders[binder][1]
+            elif kind == "specified":
+                # To ask for the parent walks down from the root; constants of a package are too many to capture it.
+                visible_from = node.parent.end_byte if node.parent else end
             elif kind == "named":
                 visible_from = start
             if visible_from < visible_to:
@@ -215,16 +220,18 @@ def _qualified_uses(captures: _Captures, content: bytes, bindings: _Bindings) ->
     """Return `qualifier.name` for the qualifiers that may be an import."""
     hidden, declares = bindings.hidden, bindings.declares
     uses: set[bytes] = set()
+    decided: set[bytes] = set()
     for node in captures.get("selector", ()):
         start = node.start_byte
         selector = content[start : node.end_byte]
-        if selector in uses:
+        if selector in decided:
             continue
         qualifier, _, name = selector.partition(b".")
-        if qualifier in declares or (qualifier in hidden and bisect_right(hidden[qualifier], start) % 2):
+        if qualifier in hidden and bisect_right(hidden[qualifier], start) % 2:
             continue
+        decided.add(selector)
         words = name.split()  # a line may break after the dot
-        if words:
+        if words and qualifier not in declares:
             uses.add(qualifier + b"." + words[-1])
     return uses
 
