@@ -16,7 +16,7 @@ from alexandria.domain.graph import DependencyGraph
 from alexandria.domain.imports import FileOutcome, ReadStatus, RepoTree, SourceFacts, resolve_imports, wanted_manifests
 from alexandria.domain.job import Phase
 from alexandria.domain.language import Language, language_of
-from alexandria.domain.repo_url import LocalRepo, Origin, RepoUrl
+from alexandria.domain.repo_url import Origin
 from alexandria.domain.selection import Selection
 from alexandria.domain.snapshot import Snapshot
 from alexandria.ports.catalog import Catalog
@@ -62,7 +62,7 @@ class IndexProgress:
     training: TrainingProgress | None = None
 
 
-OriginT = TypeVar("OriginT", RepoUrl, LocalRepo)
+OriginT = TypeVar("OriginT", bound=Origin)
 
 ProgressListener = Callable[[IndexProgress], None]
 """Called from any thread; must be quick and must not raise."""

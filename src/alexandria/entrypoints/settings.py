@@ -56,11 +56,11 @@ class Settings(BaseSettings):
     )
     repo_mirror: str = Field(
         "",
-        description="Folder or base URL that stands in for the hosts: https://host/u/r is cloned from $REPO_MIRROR/host/u/r.",
+        description="Folder or base URL in place of the hosts: https://host/u/r is cloned from $REPO_MIRROR/host/u/r.",
     )
     clone_timeout_seconds: float = Field(600, gt=0, description="Seconds that a clone may take.")
     clone_max_bytes: int = Field(2_000_000_000, gt=0, description="Bytes that a clone may take on disk.")
-    repo_max_files: int = Field(1_000_000, gt=0, description="Files that a repository may have.")
+    repo_max_files: int = Field(200_000, gt=0, description="Files that a repository may have.")
     source_max_bytes: int = Field(
         1_000_000, gt=0, description="Bytes of a source file above which its imports are not read."
     )
@@ -71,7 +71,7 @@ class Settings(BaseSettings):
     heartbeat_seconds: float = Field(120, gt=0, description="Seconds between heartbeats; below the lease.")
     poll_interval_seconds: float = Field(2, gt=0, description="Seconds between two looks at an empty queue.")
     device: str = Field("auto", pattern="^(auto|cpu|cuda)$", description="What to train on: auto, cpu or cuda.")
-    threads: int = Field(0, ge=0, description="Threads of the training; 0 lets it choose.")
+    threads: int = Field(1, gt=0, description="CPU threads of the training; the vectors do not depend on it.")
 
     @field_validator("allowed_repo_hosts", mode="before")
     @classmethod

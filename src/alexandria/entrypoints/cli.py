@@ -1,0 +1,436 @@
+"""The command line: `alexandria …`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from datetime import UTC, datetime
+from enum import StrEnum
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, ParamSpec, TypeVar
+
+import numpy as np
+import typer
+from rich.console import Console
+
+from alexandria.application.index import CodeGraph, IndexProgress
+from alexandria.application.search import NeighborsAnswer, SimilarAnswer, UnknownFileError, close_paths
+from alexandria.domain.errors import AlexandriaError
+from alexandria.domain.imports import FileOutcome
+from alexandria.domain.language import Language
+from alexandria.domain.repo_url import LocalRepo
+from alexandria.entrypoints import presentation as show
+from alexandria.entrypoints.doctor import Verdict, examine
+from alexandria.entrypoints.library import Alexandria
+from alexandria.entrypoints.progress import watched
+from alexandria.ports.catalog import MAX_DEPTH, Direction
+
+INTERRUPTED = 130  # what a shell says of a program that Ctrl-C ended: 128 + SIGINT
+
+PIPE_WIDTH = 200
+
+app = typer.Typer(
+    name="alexandria",
+    help="Learn the structure of code, and ask which files play the same part, and what hangs on a file.\n\n"
+    "Start with `alexandria index .`, then `alexandria similar PATH`. Tables and progress are for people; "
+    "`--json` on any command writes one JSON document to stdout. Exit codes: 0 done, 1 it failed, 2 wrong use.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+SourceArgument = Annotated[
+    str, typer.Argument(help="A folder, or a repository: https://github.com/u/r, github.com/u/r, git@github.com:u/r.")
+]
+PathArgument = Annotated[str, typer.Argument(help="A source file, relative to the root of its repository or to here.")]
+RepoOption = Annotated[
+    str, typer.Option("--repo", help="Which repository: its key or the end of it. Default: the one that you are in.")
+]
+RefOption = Annotated[str, typer.Option("--ref", help="Branch, tag or commit. Default: the default branch.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")]
+IncludeOption = Annotated[
+    list[str] | None, typer.Option("--include", help="Glob of files that count although a rule leaves them out.")
+]
+ExcludeOption = Annotated[list[str] | None, typer.Option("--exclude", help="Glob of files that do not count.")]
+
+
+class GraphFormat(StrEnum):
+    """What `graph` can write."""
+
+    JSON = "json"
+    GRAPHML = "graphml"
+    DOT = "dot"
+
+
+class Method(StrEnum):
+    """How vectors are made."""
+
+    NODE2VEC = "node2vec"
+    PRONE = "prone"
+
+
+class Directions(StrEnum):
+    """Which way `neighbors` looks."""
+
+    IMPORTS = "imports"
+    IMPORTERS = "importers"
+    BOTH = "both"
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"alexandria {version('alexandria')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
+def _errors_told(command: Callable[P, T]) -> Callable[P, T]:
+    """Turn what a command raises into a sentence on stderr (or JSON) and an exit code."""
+
+    @functools.wraps(command)
+    def told(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return command(*args, **kwargs)
+        except AlexandriaError as error:
+            if kwargs.get("as_json"):
+                typer.echo(show.dumps({"error": _error_json(error)}))
+            _stderr().print(show.plain("error: " + str(error)), style="red", soft_wrap=True)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            _stderr().print("interrupted: nothing was changed that a search sees", style="yellow")
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            # `alexandria graph . | head`: the reader has seen enough. Python would complain once more at exit.
+            sys.stdout = None
+            raise typer.Exit(0) from None
+
+    return told
+
+
+def _error_json(error: AlexandriaError) -> show.Json:
+    shape: show.Json = {"type": type(error).__name__, "message": str(error)}
+    if isinstance(error, UnknownFileError):
+        shape["suggestions"] = list(error.suggestions)
+    return shape
+
+
+def _stderr() -> Console:
+    return Console(stderr=True, highlight=False)
+
+
+def _stdout() -> Console:
+    # A pipe has no width of its own; rich would take 80 and fold paths that somebody wants to grep.
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _with_alexandria(work: Callable[[Alexandria], Coroutine[None, None, T]]) -> T:
+    async def run() -> T:
+        async with Alexandria.local() as alexandria:
+            return await work(alexandria)
+
+    return asyncio.run(run())
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[IndexProgress], None]]:
+    with watched(_stderr()) as listener:
+        yield listener
+
+
+@app.command()
+@_errors_told
+def index(
+    source: SourceArgument = ".",
+    ref: RefOption = "",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the training.")] = 0,
+    method: Annotated[Method, typer.Option(help="How vectors are made; prone is instant and a little worse.")] = (
+        Method.NODE2VEC
+    ),
+    include: IncludeOption = None,
+    exclude: ExcludeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Index a folder or a repository: read its imports, learn its structure, make it searchable.
+
+    Indexing again replaces what was there in one step; until then searches see the old index.
+
+    Example: alexandria index https://github.com/pallets/flask
+    """
+    with _progress() as progress:
+        result = _with_alexandria(
+            lambda alx: alx.index_with_details(
+                source,
+                ref=ref,
+                seed=seed,
+                method=method.value,
+                include=include or (),
+                exclude=exclude or (),
+                progress=progress,
+            )
+        )
+    if as_json:
+        typer.echo(show.dumps(show.index_json(result, _now())))
+        return
+    console = _stdout()
+    show.print_index(console, result)
+    hubs = show.most_imported(result.code.graph, 1)
+    if hubs:
+        path, repo = hubs[0][0], result.snapshot.repo
+        console.print()
+        show.print_similar(console, _with_alexandria(lambda alx: alx.similar(repo, path, k=5)), _now())
+        console.print()
+        console.print(show.plain(f"next: alexandria similar {path} --repo {repo}"), style="dim", soft_wrap=True)
+
+
+@app.command()
+@_errors_told
+def similar(
+    path: PathArgument,
+    repo: RepoOption = "",
+    k: Annotated[int, typer.Option("-k", "--top", min=1, help="How many files.")] = 10,
+    language: Annotated[list[Language] | None, typer.Option(help="Only files of this language.")] = None,
+    prefix: Annotated[str, typer.Option(help="Only files whose path starts with this.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Show the files that stand where this one stands in the structure, nearest first.
+
+    Similarity is the cosine between two vectors, from -1 to 1; it compares within one repository.
+
+    Example: alexandria similar src/flask/app.py --repo flask
+    """
+
+    async def ask(alexandria: Alexandria) -> SimilarAnswer:
+        key, relative = await _locate(alexandria, repo, path)
+        return await alexandria.similar(key, relative, k=k, languages=language or (), path_prefix=prefix)
+
+    answer = _with_alexandria(ask)
+    if as_json:
+        typer.echo(show.dumps(show.similar_json(answer, _now())))
+    else:
+        show.print_similar(_stdout(), answer, _now())
+
+
+@app.command()
+@_errors_told
+def neighbors(
+    path: PathArgument,
+    repo: RepoOption = "",
+    direction: Annotated[Directions, typer.Option(help="What it imports, what imports it, or both.")] = Directions.BOTH,
+    depth: Annotated[int, typer.Option(min=1, max=MAX_DEPTH, help="How many edges away at most.")] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a file imports and what hangs on it.
+
+    Example: alexandria neighbors src/flask/app.py --direction importers --depth 2
+    """
+    directions = tuple(Direction) if direction is Directions.BOTH else (Direction(direction.value),)
+
+    async def ask(alexandria: Alexandria) -> NeighborsAnswer:
+        key, relative = await _locate(alexandria, repo, path)
+        return await alexandria.neighbors(key, relative, directions=directions, depth=depth)
+
+    answer = _with_alexandria(ask)
+    if as_json:
+        typer.echo(show.dumps(show.neighbors_json(answer, _now())))
+    else:
+        show.print_neighbors(_stdout(), answer, _now())
+
+
+@app.command()
+@_errors_told
+def graph(
+    source: SourceArgument = ".",
+    ref: RefOption = "",
+    graph_format: Annotated[GraphFormat, typer.Option("--format", help="What to write.")] = GraphFormat.JSON,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write here instead of stdout.")] = None,
+    explain: Annotated[
+        str, typer.Option(metavar="FILE[:LINE]", help="Say instead how each import of this file was resolved.")
+    ] = "",
+    include: IncludeOption = None,
+    exclude: ExcludeOption = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --explain: write JSON. Alone: the same as --format json.")
+    ] = False,
+) -> None:
+    """Write the file dependency graph of a folder or a repository; nothing is stored.
+
+    Example: alexandria graph . --format dot | dot -Tsvg > imports.svg
+    """
+    file, line = _file_and_line(explain)
+    with _progress() as progress:
+        code = _with_alexandria(
+            lambda alx: alx.read_graph(
+                source, ref=ref, explain=file, include=include or (), exclude=exclude or (), progress=progress
+            )
+        )
+    if file:
+        _explain(code, file, line, as_json)
+        return
+    if code.graph.num_files and not code.graph.num_edges:
+        _stderr().print("warning: no import resolves to a file of this repository: the graph is empty", style="yellow")
+    if graph_format is GraphFormat.JSON or as_json:
+        text = show.dumps(show.graph_json(code)) + "\n"
+    elif graph_format is GraphFormat.DOT:
+        text = "\n".join(show.graph_dot(code.graph)) + "\n"
+    else:
+        text = show.graph_graphml(code.graph)
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        _write_file(output, text.encode())
+
+
+def _file_and_line(explain: str) -> tuple[str, int]:
+    file, colon, line = explain.rpartition(":")
+    return (file, int(line)) if colon and line.isdecimal() else (explain, 0)
+
+
+def _explain(code: CodeGraph, file: str, line: int, as_json: bool) -> None:
+    if code.explained is None:
+        raise UnknownFileError("this graph", file, close_paths(file, code.graph.files))
+    outcomes = tuple(o for o in code.explained.outcomes if not line or o.line == line)
+    if as_json:
+        typer.echo(show.dumps({"path": file, "imports": [show.outcome_json(o) for o in outcomes]}))
+        return
+    if status := code.not_read.get(file):
+        _stderr().print(f"this file was not read whole: {status}", style="yellow")
+    show.print_explained(_stdout(), FileOutcome(file, outcomes))
+
+
+@app.command()
+@_errors_told
+def export(
+    repo: Annotated[str, typer.Argument(help="Which repository: its key or the end of it.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write, ending in .npz.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Write all vectors of a repository to a NumPy file: paths, vectors float32 [N, 64], isolated.
+
+    Example: alexandria export flask -o flask.npz
+    """
+    if output.suffix != ".npz":
+        raise typer.BadParameter("the file must end in .npz", param_hint="--output")
+    answer = _with_alexandria(lambda alx: alx.export(repo))
+    stored = answer.vectors
+    with _fresh_file(output) as partial, partial.open("wb") as file:
+        np.savez_compressed(
+            file, paths=np.array(stored.paths, dtype=np.str_), vectors=stored.vectors, isolated=stored.isolated
+        )
+    if as_json:
+        shape = {"repository": show.snapshot_json(answer.snapshot, _now()), "file": str(output)}
+        typer.echo(show.dumps(shape))
+    else:
+        _stdout().print(show.plain(f"{len(stored.paths):,} vectors of {answer.snapshot.repo} in {output}"))
+
+
+@app.command()
+@_errors_told
+def repos(as_json: JsonOption = False) -> None:
+    """Show the repositories that are indexed, with commit and age."""
+    snapshots = _with_alexandria(lambda alx: alx.repos())
+    if as_json:
+        typer.echo(show.dumps({"repositories": [show.snapshot_json(snapshot, _now()) for snapshot in snapshots]}))
+    elif snapshots:
+        show.print_repos(_stdout(), snapshots, _now())
+    else:
+        _stderr().print("nothing is indexed yet: run `alexandria index SOURCE`")
+
+
+@app.command()
+@_errors_told
+def remove(
+    repo: Annotated[str, typer.Argument(help="Which repository: its key or the end of it.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Forget a repository: its graph, its vectors, everything that is stored of it."""
+    snapshot = _with_alexandria(lambda alx: alx.remove(repo))
+    if as_json:
+        typer.echo(show.dumps({"removed": snapshot.repo}))
+    else:
+        _stdout().print(show.plain(f"removed {snapshot.repo}"))
+
+
+@app.command()
+@_errors_told
+def doctor(as_json: JsonOption = False) -> None:
+    """Check this installation: settings, data directory, git, parsers, PyTorch, GPU; with a hint for each fault."""
+    findings = asyncio.run(examine())
+    if as_json:
+        typer.echo(show.dumps({"checks": [finding.shape() for finding in findings]}))
+    else:
+        rows = [(f.verdict, f.name, f.detail + (f" — {f.hint}" if f.hint else "")) for f in findings]
+        show.print_rows(_stdout(), ("", "check", "found"), rows)
+    if any(finding.verdict is Verdict.FAULT for finding in findings):
+        raise typer.Exit(1)
+
+
+async def _locate(alexandria: Alexandria, repo: str, path: str) -> tuple[str, str]:
+    """Return (key, path relative to the root) of what the user means from where they stand."""
+    here = Path.cwd()
+    if not repo:
+        keys = {snapshot.repo for snapshot in await alexandria.repos()}
+        repo = next((key for folder in (here, *here.parents) if (key := LocalRepo(folder).key) in keys), "")
+    key = (await alexandria.repo(repo)).repo
+    return key, _relative(key, here, path)
+
+
+def _relative(key: str, here: Path, path: str) -> str:
+    """Return `path` relative to the root of repository `key`, if it names a file of it that lies on disk."""
+    root = Path(key)
+    if root.is_absolute() and (here / path).is_file():
+        found = (here / path).resolve()
+        if found.is_relative_to(root):
+            return found.relative_to(root).as_posix()
+    return path.removeprefix("./")
+
+
+class OutputError(AlexandriaError):
+    """The file that was asked for cannot be written."""
+
+
+@contextlib.contextmanager
+def _fresh_file(path: Path) -> Iterator[Path]:
+    """Give a name beside `path` to write to, and move it there when all went well: never half a file."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        try:
+            yield partial
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _write_file(path: Path, content: bytes) -> None:
+    with _fresh_file(path) as partial:
+        partial.write_bytes(content)
+
+
+if __name__ == "__main__":
+    main()

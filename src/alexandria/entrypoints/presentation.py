@@ -1,0 +1,287 @@
+"""How answers look: tables for people, JSON for programs. Nothing here asks a port."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from alexandria.application.index import CodeGraph, IndexResult, languages_of
+from alexandria.application.search import NeighborsAnswer, SimilarAnswer
+from alexandria.domain.embedding import MIN_EDGE_AUC
+from alexandria.domain.graph import DependencyGraph
+from alexandria.domain.imports import EdgeKind, FileOutcome, Outcome, ReadStatus, Resolved
+from alexandria.domain.snapshot import Snapshot
+
+Json = dict[str, Any]
+
+
+def plain(text: str) -> Text:
+    """Return `text` for a table cell: no markup is read in it, and control characters are spelled out.
+
+    A file name may hold both: `[id].tsx` is one, and so is an escape sequence that clears a screen.
+    """
+    return Text("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text))
+
+
+def age_of(then: datetime, now: datetime) -> str:
+    """Say how long ago `then` was, in one unit: `3 minutes`."""
+    seconds = max(0, int((now - then).total_seconds()))
+    for size, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if seconds >= size:
+            count = seconds // size
+            return f"{count} {unit}{'s' * (count != 1)}"
+    return f"{seconds} second{'s' * (seconds != 1)}"
+
+
+def commit_of(snapshot: Snapshot) -> str:
+    """Name the commit in a few characters, and what is beside it."""
+    if not snapshot.commit:
+        return "no commit"
+    return snapshot.commit[:10] + (" with uncommitted changes" if snapshot.dirty else "")
+
+
+def snapshot_json(snapshot: Snapshot, now: datetime) -> Json:
+    """Return the documented shape of a repository."""
+    shape = asdict(snapshot)
+    shape["indexed_at"] = snapshot.indexed_at.isoformat()
+    shape["age_seconds"] = max(0.0, (now - snapshot.indexed_at).total_seconds())
+    shape["converged"] = None if snapshot.edge_auc is None else snapshot.edge_auc >= MIN_EDGE_AUC
+    shape["imports"]["unresolved_share"] = snapshot.imports.unresolved_share
+    return shape
+
+
+def index_json(result: IndexResult, now: datetime) -> Json:
+    """Return the documented shape of an index run."""
+    return {
+        "repository": snapshot_json(result.snapshot, now),
+        "languages": {str(language): count for language, count in languages_of(result.code.graph).items()},
+        "not_read": {path: str(status) for path, status in result.code.not_read.items()},
+        "skipped": result.code.skipped,
+        "most_imported": [{"path": p, "importers": n} for p, n in most_imported(result.code.graph, 10)],
+        "loss": list(result.embeddings.report.loss),
+        "notes": list(result.embeddings.report.notes),
+        "seconds": {str(phase): round(seconds, 3) for phase, seconds in result.code.seconds.items()},
+    }
+
+
+def similar_json(answer: SimilarAnswer, now: datetime) -> Json:
+    """Return the documented shape of a search."""
+    return {
+        "repository": snapshot_json(answer.snapshot, now),
+        "path": answer.path,
+        "similar": [
+            {"path": hit.path, "language": str(hit.language), "similarity": round(hit.similarity, 6)}
+            for hit in answer.hits
+        ],
+    }
+
+
+def neighbors_json(answer: NeighborsAnswer, now: datetime) -> Json:
+    """Return the documented shape of a walk along the edges."""
+    return {
+        "repository": snapshot_json(answer.snapshot, now),
+        "path": answer.path,
+        **{
+            name: [{"path": file.path, "language": str(file.language), "depth": file.depth} for file in files]
+            for name, files in (("imports", answer.imports), ("importers", answer.importers))
+        },
+    }
+
+
+def graph_json(code: CodeGraph) -> Json:
+    """Return the documented shape of a graph; benchmarks read it."""
+    graph = code.graph
+    return {
+        "commit": code.commit,
+        "files": list(graph.files),
+        "languages": [str(language) for language in graph.languages],
+        "edges": [[graph.files[importer], graph.files[imported]] for importer, imported in graph.edges.T.tolist()],
+        "edge_kinds": [kind_name(kind) for kind in graph.kinds.tolist()],
+        "unresolved": [asdict(unresolved) for unresolved in graph.unresolved],
+        "imports": {**asdict(graph.counts), "unresolved_share": graph.counts.unresolved_share},
+        "not_read": {path: str(status) for path, status in code.not_read.items()},
+    }
+
+
+def kind_name(kind: int) -> str:
+    """Return the name of an edge kind in JSON."""
+    return EdgeKind(kind).name.lower()
+
+
+def graph_dot(graph: DependencyGraph) -> Iterator[str]:
+    """Yield the lines of a Graphviz file."""
+    yield "digraph imports {"
+    for path in graph.files:
+        yield f"  {_dot(path)};"
+    for (importer, imported), kind in zip(graph.edges.T.tolist(), graph.kinds.tolist(), strict=True):
+        yield f"  {_dot(graph.files[importer])} -> {_dot(graph.files[imported])} [kind={kind_name(kind)}];"
+    yield "}"
+
+
+def _dot(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+def graph_graphml(graph: DependencyGraph) -> str:
+    """Return a GraphML document: nodes with path and language, edges with kind."""
+    root = ET.Element("graphml", xmlns="http://graphml.graphdrawing.org/xmlns")
+    for name, of in (("path", "node"), ("language", "node"), ("kind", "edge")):
+        ET.SubElement(root, "key", {"id": name, "for": of, "attr.name": name, "attr.type": "string"})
+    element = ET.SubElement(root, "graph", edgedefault="directed")
+    for i, (path, language) in enumerate(zip(graph.files, graph.languages, strict=True)):
+        node = ET.SubElement(element, "node", id=f"n{i}")
+        ET.SubElement(node, "data", key="path").text = _xml(path)
+        ET.SubElement(node, "data", key="language").text = str(language)
+    for (importer, imported), kind in zip(graph.edges.T.tolist(), graph.kinds.tolist(), strict=True):
+        edge = ET.SubElement(element, "edge", source=f"n{importer}", target=f"n{imported}")
+        ET.SubElement(edge, "data", key="kind").text = kind_name(kind)
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _xml(text: str) -> str:
+    # XML 1.0 has no way to write most control characters, not even escaped (section 2.2).
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def most_imported(graph: DependencyGraph, limit: int) -> list[tuple[str, int]]:
+    """Return (path, number of importers) of the files with the most importers, best first."""
+    importers = np.bincount(graph.edges[1], minlength=graph.num_files)
+    order = np.lexsort((np.arange(graph.num_files), -importers))[:limit]
+    return [(graph.files[i], int(importers[i])) for i in order.tolist() if importers[i]]
+
+
+def outcome_json(outcome: Outcome) -> Json:
+    """Return the documented shape of what became of an import."""
+    return {
+        "line": outcome.line or None,
+        "specifier": outcome.specifier,
+        "resolved": str(outcome.resolved),
+        "kind": outcome.kind.name.lower(),
+        "targets": list(outcome.targets),
+        "reason": outcome.reason,
+        "tried": list(outcome.tried),
+    }
+
+
+def print_index(console: Console, result: IndexResult) -> None:
+    """Say what an index run found."""
+    snapshot, code, report = result.snapshot, result.code, result.embeddings.report
+    imports, seconds = snapshot.imports, code.seconds
+    languages = ", ".join(f"{count:,} {language}" for language, count in languages_of(code.graph).items())
+    auc = "nothing to measure" if report.edge_auc is None else f"edge AUC {report.edge_auc:.3f}"
+    held = " on held-back edges" if report.edges_held_out else " on all edges" if report.edge_auc is not None else ""
+    loss = "" if report.final_loss is None else f", final loss {report.final_loss:.3f}"
+    table = Table.grid(padding=(0, 2))
+    table.add_row("repository", plain(f"{snapshot.url} @ {commit_of(snapshot)}"))
+    table.add_row("files", f"{snapshot.files:,} source files ({languages}), {code.source_bytes / 1e6:,.1f} MB")
+    table.add_row(
+        "imports",
+        f"{imports.inside:,} inside, {imports.external:,} external, {imports.unresolved:,} unresolved, "
+        f"{imports.dynamic:,} dynamic, {imports.unsupported:,} not code",
+    )
+    table.add_row("graph", f"{snapshot.edges:,} edges, {snapshot.files - snapshot.linked:,} files without one")
+    table.add_row("vectors", f"{snapshot.files:,} × 64 by {report.method} on {report.device}, {auc}{held}{loss}")
+    table.add_row("time", ", ".join(f"{phase} {spent:.1f} s" for phase, spent in seconds.items()))
+    console.print(table)
+    for line in warnings_of(result):
+        console.print(Text("! ") + plain(line), style="yellow")
+    hubs = most_imported(code.graph, 5)
+    if hubs:
+        console.print()
+        print_rows(console, ("importers", "most imported files"), [(str(count), path) for path, count in hubs])
+
+
+def warnings_of(result: IndexResult) -> Iterator[str]:
+    """Yield what a person should know before trusting the index."""
+    snapshot, code, report = result.snapshot, result.code, result.embeddings.report
+    if snapshot.files and not snapshot.edges:
+        yield "no import resolves to a file of this repository: the graph is empty and no file has a neighbour"
+    if report.converged is False:
+        yield f"the training did not converge (edge AUC below {MIN_EDGE_AUC}): take similarities with care"
+    by_status: dict[ReadStatus, list[str]] = {}
+    for path, status in code.not_read.items():
+        by_status.setdefault(status, []).append(path)
+    for status, paths in by_status.items():
+        yield f"{len(paths):,} not read whole ({status.replace('_', ' ')}): {paths[0]}" + (
+            " …" if len(paths) > 1 else ""
+        )
+    for reason, count in code.skipped.items():
+        yield f"{count:,} left out ({reason.replace('_', ' ')})"
+    if snapshot.imports.unresolved:
+        first = code.graph.unresolved[0]
+        yield (
+            f"{snapshot.imports.unresolved:,} imports unresolved, the first is {first.specifier!r} "
+            f"in {first.path}:{first.line} ({first.reason})"
+        )
+    yield from report.notes
+
+
+def print_similar(console: Console, answer: SimilarAnswer, now: datetime) -> None:
+    """Show what is near a file."""
+    _print_heading(console, answer.snapshot, now)
+    rows = [(f"{hit.similarity:.3f}", hit.path, str(hit.language)) for hit in answer.hits]
+    print_rows(console, ("similarity", f"near {answer.path}", "language"), rows)
+
+
+def print_neighbors(console: Console, answer: NeighborsAnswer, now: datetime) -> None:
+    """Show what a file imports and what imports it."""
+    _print_heading(console, answer.snapshot, now)
+    rows = [("imports", str(file.depth), file.path) for file in answer.imports]
+    rows += [("imported by", str(file.depth), file.path) for file in answer.importers]
+    print_rows(console, (answer.path, "depth", "file"), rows)
+
+
+def print_repos(console: Console, snapshots: Sequence[Snapshot], now: datetime) -> None:
+    """Show what is indexed."""
+    rows = [
+        (s.repo, commit_of(s), age_of(s.indexed_at, now), f"{s.files:,}", f"{s.edges:,}", _auc(s.edge_auc))
+        for s in snapshots
+    ]
+    print_rows(console, ("repository", "commit", "age", "files", "edges", "edge AUC"), rows)
+
+
+def print_explained(console: Console, file: FileOutcome) -> None:
+    """Show how the imports of a file were resolved, and what was tried."""
+    table = Table("line", "import", "became", "by", box=None, header_style="bold", pad_edge=False)
+    for outcome in file.outcomes:
+        became = ", ".join(outcome.targets) if outcome.resolved is Resolved.INSIDE else str(outcome.resolved)
+        reason = outcome.reason + (f"; tried {', '.join(outcome.tried)}" if outcome.tried else "")
+        kind = "" if outcome.kind is EdgeKind.IMPORT else f" [{outcome.kind.name.lower()}]"
+        line = str(outcome.line) if outcome.line else "–"
+        table.add_row(line, plain(outcome.specifier), plain(became + kind), plain(reason))
+    console.print(table)
+
+
+def print_rows(console: Console, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table without lines; cells are plain text and are never cut off."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in headings:
+        table.add_column(plain(heading), overflow="fold")
+    for row in rows:
+        table.add_row(*map(plain, row))
+    console.print(table)
+
+
+def dumps(shape: object) -> str:
+    """Return JSON for stdout; names that are no valid Unicode are escaped, so that every reader can take it."""
+    return json.dumps(shape, indent=2, ensure_ascii=True)
+
+
+def _print_heading(console: Console, snapshot: Snapshot, now: datetime) -> None:
+    age = age_of(snapshot.indexed_at, now)
+    console.print(plain(f"{snapshot.repo} @ {commit_of(snapshot)}, indexed {age} ago"), style="dim")
+
+
+def _auc(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
