@@ -289,8 +289,8 @@ class _Finder:
             yield source_root
         else:
             # pytest and `python script.py` put the first directory that is no package in front.
-            start = next(place for place in [*above, ""] if "__init__" not in self._names.get(place, {}))
-            yield start
+            # A repository that is itself a package is still searched from its root.
+            yield next((place for place in above if "__init__" not in self._names.get(place, {})), "")
         for place in above:
             if (project := self._project_at.get(place)) is not None:
                 yield from project.roots
