@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ import tree_sitter_go
 from alexandria.domain.imports.facts import ImportStatement, ReadStatus, SourceFacts
 from alexandria.domain.language import Language
 
+_NEW = re.compile(rb"\bnew\(")
 _BOM = b"\xef\xbb\xbf"
 _NO_NAMES = {b"_", b""}
 _Captures = dict[str, list[tree_sitter.Node]]
@@ -81,7 +83,7 @@ def read(path: str, language: Language, content: bytes) -> SourceFacts:
         content: The file's bytes. A byte order mark is passed over.
     """
     content = content.removeprefix(_BOM)
-    root = tree_sitter.Parser(_GO).parse(content).root_node
+    root = _parse(content)
     captures = tree_sitter.QueryCursor(_QUERY).captures(root)
     bindings = _Bindings(captures, content)
     packages = captures.get("package", ())
@@ -94,6 +96,19 @@ def read(path: str, language: Language, content: bytes) -> SourceFacts:
         declares=_sorted_text(bindings.declares),
         uses=_sorted_text(_qualified_uses(captures, content, bindings) | _bare_uses(captures, content, bindings)),
     )
+
+
+def _parse(content: bytes) -> tree_sitter.Node:
+    """Return the root of the syntax tree."""
+    parser = tree_sitter.Parser(_GO)
+    root = parser.parse(content).root_node
+    if root.has_error and b"new(" in content:
+        # Since Go 1.26 `new` takes an expression; the grammar wants a type, but only of a function of that name.
+        # Text of the same length keeps every position, and names are taken from `content`.
+        without_new = parser.parse(_NEW.sub(b"neW(", content)).root_node
+        if not without_new.has_error:
+            return without_new
+    return root
 
 
 class _Bindings:
