@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import logging
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from importlib.metadata import version
@@ -21,12 +22,14 @@ from alexandria.application.index import CodeGraph, IndexProgress
 from alexandria.application.search import NeighborsAnswer, SimilarAnswer, UnknownFileError, close_paths
 from alexandria.domain.errors import AlexandriaError
 from alexandria.domain.imports import FileOutcome
+from alexandria.domain.job import Job, JobRecord
 from alexandria.domain.language import Language
 from alexandria.domain.repo_url import LocalRepo
 from alexandria.entrypoints import presentation as show
 from alexandria.entrypoints.doctor import Verdict, examine
 from alexandria.entrypoints.library import Alexandria
 from alexandria.entrypoints.progress import watched
+from alexandria.entrypoints.worker import default_worker_id, work
 from alexandria.ports.catalog import MAX_DEPTH, Direction
 
 INTERRUPTED = 130  # what a shell says of a program that Ctrl-C ended: 128 + SIGINT
@@ -373,6 +376,59 @@ def remove(
         typer.echo(show.dumps({"removed": snapshot.repo}))
     else:
         _stdout().print(show.plain(f"removed {snapshot.repo}"))
+
+
+@app.command()
+@_errors_told
+def submit(
+    url: Annotated[str, typer.Argument(help="A repository: https://github.com/u/r, github.com/u/r.")],
+    ref: RefOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Put a repository into the queue; a worker (`alexandria worker`) indexes it."""
+    answer = _with_alexandria(lambda alx: alx.submit(url, ref=ref))
+    if as_json:
+        typer.echo(show.dumps(show.enqueued_json(answer)))
+    else:
+        what = "queued" if answer.created else f"already {answer.job.state}"
+        where = f" at position {answer.position} of {answer.pending}" if answer.position else ""
+        _stdout().print(show.plain(f"{answer.job.repo} is {what}{where} as job {answer.job.id}"))
+
+
+@app.command()
+@_errors_told
+def jobs(as_json: JsonOption = False) -> None:
+    """Show the jobs that wait, and how the latest ones ended."""
+
+    async def ask(alexandria: Alexandria) -> tuple[Sequence[Job], Sequence[JobRecord]]:
+        return await alexandria.pending_jobs(), await alexandria.job_history()
+
+    waiting, ended = _with_alexandria(ask)
+    if as_json:
+        typer.echo(show.dumps(show.jobs_json(waiting, ended)))
+    else:
+        show.print_jobs(_stdout(), waiting, ended, _now())
+
+
+@app.command()
+@_errors_told
+def status(as_json: JsonOption = False) -> None:
+    """Show what the workers do: Idle, Training Graph on …, Error: … or Offline."""
+    text = str(_with_alexandria(lambda alx: alx.worker_status()))
+    if as_json:
+        typer.echo(show.dumps({"status": text}))
+    else:
+        _stdout().print(show.plain(text))
+
+
+@app.command()
+@_errors_told
+def worker(
+    once: Annotated[bool, typer.Option("--once", help="End when no job waits.")] = False,
+) -> None:
+    """Index what is in the queue, one job after the other, until Ctrl-C (which gives the job back)."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    _with_alexandria(lambda alx: work(alx, default_worker_id(), once=once))
 
 
 @app.command()

@@ -17,6 +17,7 @@ from alexandria.application.index import (
     index_repository,
     read_code_graph,
 )
+from alexandria.application.jobs import WorkedOff, submit_job, work_off_one
 from alexandria.application.search import (
     ExportAnswer,
     NeighborsAnswer,
@@ -27,17 +28,20 @@ from alexandria.application.search import (
     neighbor_files,
     similar_files,
 )
+from alexandria.domain.job import Job, JobRecord
 from alexandria.domain.language import Language
 from alexandria.domain.repo_url import LocalRepo, Origin, RepoUrl, checked_ref
 from alexandria.domain.selection import Selection
 from alexandria.domain.snapshot import Snapshot
+from alexandria.domain.worker_status import WorkerStatus
 from alexandria.entrypoints.settings import Settings
 from alexandria.ports.catalog import Catalog, Direction
 from alexandria.ports.clock import Clock
 from alexandria.ports.graph_embedder import GraphEmbedder
-from alexandria.ports.job_queue import JobQueue
+from alexandria.ports.job_queue import Enqueued, JobQueue
 from alexandria.ports.repo_source import RepoSource
 from alexandria.ports.source_parser import SourceParser
+from alexandria.ports.status_board import StatusBoard, WorkerReport
 from alexandria.ports.vector_store import VectorStore
 
 
@@ -53,6 +57,7 @@ class Alexandria:
         *,
         settings: Settings,
         queue: JobQueue,
+        board: StatusBoard,
         catalog: Catalog,
         vectors: VectorStore,
         local_source: RepoSource[LocalRepo],
@@ -61,8 +66,9 @@ class Alexandria:
         make_embedder: Callable[[str], GraphEmbedder],
         clock: Clock,
     ) -> None:
-        self._settings = settings
+        self.settings = settings
         self._queue = queue
+        self._board = board
         self._catalog = catalog
         self._vectors = vectors
         self._local_source = local_source
@@ -100,7 +106,7 @@ class Alexandria:
         path = Path(text).expanduser()
         if not isinstance(source, str) or _looks_like_a_path(text) or path.exists():
             return LocalRepo(path.resolve())
-        return RepoUrl.parse(text, allowed_hosts=self._settings.allowed_repo_hosts)
+        return RepoUrl.parse(text, allowed_hosts=self.settings.allowed_repo_hosts)
 
     async def index(
         self,
@@ -146,16 +152,37 @@ class Alexandria:
         """Do what `index` does, and return graph, vectors and times as well."""
         origin = self.origin(source)
         checked_ref(ref)
+        return await self._index(
+            origin,
+            await self._queue.issue_token(),
+            ref=ref,
+            progress=progress,
+            seed=seed,
+            method=method,
+            selection=Selection(include=tuple(include), exclude=tuple(exclude)),
+        )
+
+    async def _index(
+        self,
+        origin: Origin,
+        generation: int,
+        *,
+        ref: str,
+        progress: ProgressListener,
+        seed: int = 0,
+        method: str = "node2vec",
+        selection: Selection | None = None,
+    ) -> IndexResult:
         return await index_repository(
             origin,
-            generation=await self._queue.issue_token(),
+            generation=generation,
             source=self._source_of(origin),
             parser=self._parser,
             make_embedder=lambda: self._make_embedder(method),
             vectors=self._vectors,
             catalog=self._catalog,
             clock=self._clock,
-            selection=Selection(include=tuple(include), exclude=tuple(exclude)),
+            selection=selection or Selection(),
             ref=ref,
             seed=seed,
             progress=progress,
@@ -272,6 +299,52 @@ class Alexandria:
         snapshot = await find_snapshot(self._catalog, repo)
         await forget_repository(snapshot.repo, vectors=self._vectors, catalog=self._catalog)
         return snapshot
+
+    async def submit(self, url: str, *, ref: str = "") -> Enqueued:
+        """Put a repository into the queue, for a worker to index.
+
+        Args:
+            url: `https://host/owner/name`, `host/owner/name` or `git@host:owner/name`; no folder.
+            ref: Branch, tag or commit; empty for the default branch.
+
+        Raises:
+            InvalidRepoUrlError: It is no address that is accepted.
+            QueueFullError: As many jobs are pending as may be.
+        """
+        repo = RepoUrl.parse(url, allowed_hosts=self.settings.allowed_repo_hosts)
+        return await submit_job(repo, ref, queue=self._queue, clock=self._clock)
+
+    async def pending_jobs(self) -> Sequence[Job]:
+        """Return the jobs that wait, the next one first."""
+        return await self._queue.pending()
+
+    async def job_history(self) -> Sequence[JobRecord]:
+        """Return how the latest jobs ended, newest first."""
+        return await self._queue.history()
+
+    async def worker_status(self) -> WorkerStatus:
+        """Return what the workers say; `Offline` if none is heard of."""
+        return await self._board.status()
+
+    async def work_off_one(self, worker_id: str) -> WorkedOff | None:
+        """Claim a job and run it to the end of its attempt; return None if none waits."""
+        return await work_off_one(
+            worker_id,
+            queue=self._queue,
+            board=self._board,
+            clock=self._clock,
+            index=lambda repo, ref, token, progress: self._index(repo, token, ref=ref, progress=progress),
+            heartbeat_s=self.settings.heartbeat_seconds,
+            status_ttl_s=self.settings.lease_seconds,
+        )
+
+    async def say_idle(self, worker_id: str) -> None:
+        """Put up that a worker waits for jobs."""
+        await self._board.publish(WorkerReport(worker_id, WorkerStatus.idle()), ttl_s=self.settings.lease_seconds)
+
+    async def take_off_the_board(self, worker_id: str) -> None:
+        """Put up that a worker has stopped."""
+        await self._board.publish(WorkerReport(worker_id, WorkerStatus.offline()), ttl_s=self.settings.lease_seconds)
 
     def _source_of(self, origin: Origin) -> RepoSource[Any]:
         return self._local_source if isinstance(origin, LocalRepo) else self._remote_source

@@ -19,7 +19,9 @@ from alexandria.application.search import NeighborsAnswer, SimilarAnswer
 from alexandria.domain.embedding import MIN_EDGE_AUC
 from alexandria.domain.graph import DependencyGraph
 from alexandria.domain.imports import EdgeKind, FileOutcome, Outcome, ReadStatus, Resolved
+from alexandria.domain.job import Job, JobRecord
 from alexandria.domain.snapshot import Snapshot
+from alexandria.ports.job_queue import Enqueued
 
 Json = dict[str, Any]
 
@@ -95,6 +97,51 @@ def neighbors_json(answer: NeighborsAnswer, now: datetime) -> Json:
             for name, files in (("imports", answer.imports), ("importers", answer.importers))
         },
     }
+
+
+def enqueued_json(answer: Enqueued) -> Json:
+    """Return the documented shape of a submission."""
+    return {
+        "job": job_json(answer.job),
+        "created": answer.created,
+        "position": answer.position,
+        "pending": answer.pending,
+    }
+
+
+def job_json(job: Job) -> Json:
+    """Return the documented shape of a job."""
+    return {
+        "id": job.id,
+        "repo_url": job.repo.url,
+        "ref": job.ref,
+        "state": str(job.state),
+        "attempt": job.attempt,
+        "submitted_at": job.submitted_at.isoformat(),
+    }
+
+
+def jobs_json(waiting: Sequence[Job], ended: Sequence[JobRecord]) -> Json:
+    """Return the documented shape of the queue and its history."""
+    history = []
+    for record in ended:
+        started = record.started_at.isoformat() if record.started_at else None
+        history.append(
+            asdict(record)
+            | {"status": str(record.status), "timestamp": record.timestamp.isoformat(), "started_at": started}
+        )
+    return {"pending": [job_json(job) for job in waiting], "history": history}
+
+
+def print_jobs(console: Console, waiting: Sequence[Job], ended: Sequence[JobRecord], now: datetime) -> None:
+    """Show the jobs that wait and those that ended."""
+    rows = [(str(job.state), job.repo.url, f"submitted {age_of(job.submitted_at, now)} ago", job.id) for job in waiting]
+    for record in ended:
+        took = f"{record.duration_seconds:.1f} s, {age_of(record.timestamp, now)} ago"
+        rows.append(
+            (str(record.status), record.repo_url, took + (f": {record.reason}" if record.reason else ""), record.job_id)
+        )
+    print_rows(console, ("state", "repository", "", "job"), rows)
 
 
 def graph_json(code: CodeGraph) -> Json:

@@ -82,6 +82,7 @@ class LocalContainer(containers.DeclarativeContainer):
         Alexandria,
         settings=settings,
         queue=queue,
+        board=board,
         catalog=catalog,
         vectors=vectors,
         local_source=local_source,
