@@ -29,7 +29,7 @@ _REQUIRE = """
 # The grammar reads `export import a = require("b")` as the alias of a name `require` and, beside it, ("b").
 _IMPORT_EQUALS = """
 (import_require_clause source: (string) @equals)
-(import_alias . (identifier) . (identifier) @function (#eq? @function "require")) @alias
+(import_alias (identifier) @function (#eq? @function "require")) @alias
 """
 
 _BLOCK_OR_LINE_COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)|//[^\n]*", re.DOTALL)

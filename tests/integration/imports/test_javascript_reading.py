@@ -1,0 +1,168 @@
+"""What is read from one file of JavaScript or TypeScript."""
+
+from __future__ import annotations
+
+import pytest
+
+from alexandria.adapters.tree_sitter.javascript import read
+from alexandria.domain.imports import ImportForm, ImportStatement, ReadStatus
+from alexandria.domain.language import Language
+
+MODULE, REEXPORT, REQUIRE = ImportForm.MODULE, ImportForm.REEXPORT, ImportForm.REQUIRE
+DYNAMIC, COMPUTED = ImportForm.DYNAMIC, ImportForm.COMPUTED
+
+
+def statements(source: str, path: str = "main.ts") -> list[ImportStatement]:
+    language = Language.JAVASCRIPT if path.endswith(("js", "jsx")) else Language.TYPESCRIPT
+    facts = read(path, language, source.encode())
+    assert (facts.path, facts.language) == (path, language)
+    return list(facts.imports)
+
+
+@pytest.mark.parametrize("path", ["main.js", "main.ts", "main.tsx"])
+@pytest.mark.parametrize(
+    ("source", "form", "names"),
+    [
+        ("import 'x'", MODULE, ()),
+        ("import a from 'x'", MODULE, ("default",)),
+        ("import * as a from 'x'", MODULE, ("*",)),
+        ("import { a, b as c } from 'x'", MODULE, ("a", "b")),
+        ("import a, { b } from 'x'", MODULE, ("default", "b")),
+        ("import a, * as b from 'x'", MODULE, ("default", "*")),
+        ("import {\n  a, // first, of all\n  /* from */ b,\n} from 'x'", MODULE, ("a", "b")),
+        ("import { default as a } from 'x'", MODULE, ("default",)),
+        ("import type from 'x'", MODULE, ("default",)),
+        ("import {} from 'x'", MODULE, ()),
+        ("import a from 'x' with { type: 'json' }", MODULE, ("default",)),
+        ("export * from 'x'", REEXPORT, ("*",)),
+        ("export * as a from 'x'", REEXPORT, ("*",)),
+        ("export { a, b as default } from 'x'", REEXPORT, ("a", "b")),
+        ("require('x')", REQUIRE, ("*",)),
+        ("const { a } = require(`x`)", REQUIRE, ("*",)),
+        ("if (a) { (() => { b = require(/* why */ 'x').c })() }", REQUIRE, ("*",)),
+        ("await import('x')", DYNAMIC, ("*",)),
+        ("import(/* webpackChunkName: 'y' */ 'x', {}).then(f)", DYNAMIC, ("*",)),
+        ("const f = () => import(`x`)", DYNAMIC, ("*",)),
+    ],
+)
+def test_each_form_is_read_with_its_names(path: str, source: str, form: ImportForm, names: tuple[str, ...]) -> None:
+    assert [(s.specifier, s.form, s.names) for s in statements(source, path)] == [("x", form, names)]
+
+
+@pytest.mark.parametrize(
+    ("source", "form"),
+    [
+        ("import type a from 'x'", MODULE),
+        ("import type { a, b } from 'x'", MODULE),
+        ("import type * as a from 'x'", MODULE),
+        ("import { type a, type b as c } from 'x'", MODULE),
+        ("export type { a } from 'x'", REEXPORT),
+        ("export type * from 'x'", REEXPORT),
+        ("export type * as a from 'x'", REEXPORT),
+        ("import type a = require('x')", REQUIRE),
+        ("let a: import('x').T", MODULE),
+        ("let a: typeof import('x')", MODULE),
+        ("type A = import('x').B.C", MODULE),
+        ("type A = { b: import('x').C | null }", MODULE),
+        ("function f(a: Map<string, import('x').T>): void {}", MODULE),
+        ("const a = b as import('x').T", MODULE),
+        ("const a = b satisfies import('x').T", MODULE),
+        ("type A = keyof typeof import('x')", MODULE),
+        ("class A implements I<import('x').T> {}", MODULE),
+    ],
+)
+def test_imports_for_types_alone_are_marked(source: str, form: ImportForm) -> None:
+    (statement,) = statements(source)
+    assert (statement.specifier, statement.form, statement.type_only) == ("x", form, True)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import a = require('x')",
+        "export import a = require('x')",
+        "import { a, type b } from 'x'",
+        "import type, { a } from 'x'",
+        "const a = (await import('x')) as T",
+        "import('x').then((a: T) => a)",
+        "const a = lazy<T>(() => import('x'))",
+        "import type from 'x'",
+    ],
+)
+def test_imports_of_values_are_not_marked_as_types(source: str) -> None:
+    (statement,) = statements(source)
+    assert (statement.specifier, statement.type_only) == ("x", False)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["require(a)", "require(`./${a}`)", "import(a + 'x')", "import()", "require(['a', 'b'], f)", "import(`${a}`)"],
+)
+def test_specifier_that_is_no_literal_is_computed(source: str) -> None:
+    assert [statement.form for statement in statements(source, "main.js")] == [COMPUTED]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "// import a from 'x'",
+        "/* require('x') */",
+        "const s = \"import a from 'x'\"",
+        "const s = `require('x')`",
+        "jest.mock('x'); vi.mock('x', () => ({})); jest.requireActual('x')",
+        "new URL('./x', import.meta.url); import.meta.glob('./x')",
+        "require.resolve('x'); module.require('x'); loader.import('x')",
+        "export { a }; export default a; export const b = 1",
+        "import a = b.c",
+        "declare module 'x' { const a: number }",
+    ],
+)
+def test_what_only_looks_like_an_import_is_none(source: str) -> None:
+    assert statements(source) == []
+
+
+def test_statements_keep_the_order_and_the_lines_of_the_file() -> None:
+    source = "import 'a'\n\nconst b = require('b')\nexport * from 'c'\n  import('d')\nimport {\n x,\n} from 'e'\n"
+    found = [(statement.line, statement.specifier) for statement in statements(source, "main.mjs")]
+    assert found == [(1, "a"), (3, "b"), (4, "c"), (5, "d"), (6, "e")]
+
+
+@pytest.mark.parametrize(
+    ("literal", "value"),
+    [
+        (r"'a\x62c'", "abc"),
+        (r"'\u0061\u{62}'", "ab"),
+        (r"'a\'b'", "a'b"),
+        (r"'a\\b'", "a\\b"),
+        ("'a\\\nb'", "ab"),
+        (r"'\uD800\u{110000}'", "��"),
+        ("''", ""),
+    ],
+)
+def test_escapes_in_specifiers_are_read(literal: str, value: str) -> None:
+    assert [statement.specifier for statement in statements(f"import {literal}", "main.js")] == [value]
+
+
+def test_broken_file_is_said_to_be_broken() -> None:
+    assert read("a.js", Language.JAVASCRIPT, b"const = ;").status is ReadStatus.SYNTAX_ERROR
+    assert read("a.js", Language.JAVASCRIPT, b"const a = 1;").status is ReadStatus.READ
+
+
+def test_flow_annotations_do_not_hide_requires() -> None:
+    head = "/**\n * @flow strict\n */\nimport type {T} from './t';\n"
+    source = head + "function f(a: ?T): Promise<T> { return require('./x'); }"
+    found = {statement.specifier: statement.type_only for statement in statements(source, "a.js")}
+    assert found == {"./t": True, "./x": False}
+    assert read("a.js", Language.JAVASCRIPT, source.encode()).status is ReadStatus.READ
+
+
+def test_type_assertions_are_read_in_ts_and_elements_in_tsx_and_js() -> None:
+    assert [s.specifier for s in statements("const a = <T>require('x')", "a.ts")] == ["x"]
+    for path in ("a.tsx", "a.js", "a.jsx"):
+        assert [s.specifier for s in statements("const a = <T>{require('x')}</T>", path)] == ["x"]
+
+
+def test_deep_nesting_is_read_like_anything_else() -> None:
+    depth = 20_000
+    source = "(" * depth + "require('x')" + ")" * depth
+    assert [statement.specifier for statement in statements(source, "a.js")] == ["x"]
