@@ -239,10 +239,10 @@ def make_git_dir(
     """
     (path / "objects").mkdir(parents=True)
     (path / "refs").mkdir()
-    (path / "HEAD").write_text(head + "\n")
+    (path / "HEAD").write_text(head + "\n", "utf-8")
     lines = ["[core]", "\trepositoryformatversion = 1", f"\tbare = {str(bare).lower()}", "[extensions]"]
     lines += [f"\t{name} = {value}" for name, value in (extensions or {}).items()]
-    (path / "config").write_text("\n".join(lines) + "\n")
+    (path / "config").write_text("\n".join(lines) + "\n", "utf-8")
     return path
 
 

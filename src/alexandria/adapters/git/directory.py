@@ -79,6 +79,8 @@ class DirectorySource(RepoSource[LocalRepo]):
             ) from None
         except GitFailedError as error:
             raise RepoSourceError(f"git cannot read the repository {name}: {error.last_words}") from error
+        except OSError as error:
+            raise RepoSourceError(f"{name} cannot be read: {error.strerror or error}") from error
 
     async def _walked(self, root: Path) -> FolderTree:
         listing = await _in_thread(lambda stopped: walk_folder(root, self._limits, stopped))

@@ -56,14 +56,16 @@ class FolderTree(SourceTree):
             if error.errno in _NOT_THE_FILES_FAULT:
                 raise RepoSourceError(f"the directory can no longer be read: {error.strerror}") from error
             return None  # no permission, gone, or a link stands where a file or a directory was
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(file.fileno())
+        try:
+            status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode) or status.st_size > self._file_bytes:
                 return None
-            try:
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
                 content = file.read(self._file_bytes + 1)  # it may grow while it is read
-            except OSError:
-                return None
+        except OSError:
+            return None  # the disk, or the server behind it, does not give it
+        finally:
+            os.close(descriptor)
         return content if len(content) <= self._file_bytes else None
 
 

@@ -74,7 +74,7 @@ async def mirror_layout(layout: GitLayout, scratch: Path, *, cwd: Path, limits: 
     """
     settings = await _read_settings(layout, scratch, limits)
     head = _small_text(layout.git_dir / "HEAD")
-    if head is None:
+    if head is None or not head.strip().isprintable():
         raise RepoSourceError(f"the git directory {layout.git_dir} is broken: it has no readable HEAD")
     bare = layout.work_tree is None
     shadow = make_git_dir(scratch / "shadow.git", head=head.strip(), extensions=settings.extensions, bare=bare)
@@ -85,7 +85,7 @@ async def mirror_layout(layout: GitLayout, scratch: Path, *, cwd: Path, limits: 
     exclude = _small_text(layout.common_dir / "info" / "exclude", _LONGEST_EXCLUDE)
     if exclude:
         (shadow / "info").mkdir()
-        (shadow / "info" / "exclude").write_text(exclude)
+        (shadow / "info" / "exclude").write_text(exclude, "utf-8", "surrogateescape")
     environment = {"GIT_OBJECT_DIRECTORY": str(layout.common_dir / "objects")}
     if layout.work_tree is not None:
         environment |= {"GIT_WORK_TREE": str(layout.work_tree), "GIT_INDEX_FILE": str(layout.git_dir / "index")}
@@ -130,7 +130,10 @@ def _layout_at(folder: Path) -> GitLayout | None:
 
 
 def _is_git_dir(git_dir: Path, common_dir: Path) -> bool:
-    return (git_dir / "HEAD").is_file() and (common_dir / "objects").is_dir() and (common_dir / "refs").exists()
+    try:
+        return (git_dir / "HEAD").is_file() and (common_dir / "objects").is_dir() and (common_dir / "refs").exists()
+    except OSError:
+        return False  # no permission to look: whoever reads the directory will say so
 
 
 def _small_text(path: Path, at_most: int = _LONGEST_POINTER) -> str | None:
