@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from alexandria.adapters.memory.clock import ManualClock
 from alexandria.adapters.memory.job_queue import MemoryJobQueue
@@ -46,9 +47,9 @@ class OpenStore:
     clock: ManualClock
     rules: QueueRules
     peer: Callable[[], JobQueue] | None = None
-    reopen: Callable[[], Awaitable[None]] | None = None
-    spoil_history: Callable[[], Awaitable[None]] | None = None
-    cut_off: Callable[[], Awaitable[None]] | None = None
+    reopen: Callable[[], Coroutine[Any, Any, None]] | None = None
+    spoil_history: Callable[[], Coroutine[Any, Any, None]] | None = None
+    cut_off: Callable[[], Coroutine[Any, Any, None]] | None = None
 
 
 Opener = Callable[[QueueRules], AbstractAsyncContextManager[OpenStore]]
