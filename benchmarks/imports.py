@@ -1,0 +1,371 @@
+#!/usr/bin/env python3
+"""Is the file graph right, and how fast is it made?
+
+    imports.py --truth BENCH TREES [--language L] [--only NAME ...] [--kinds N]
+    imports.py TREE [TREE ...] [--rounds N] [--processes 1 2] [--dependency-cruiser 'node …/dependency-cruise.mjs']
+
+With `--truth` every repository that has both a truth file (BENCH/*/NAME.json[.gz]) and a tree (TREES/NAME) is read,
+and BENCH/score.py judges it: precision, recall and F1 of the written imports, and of the same-package edges where the
+truth has them.
+
+Without it, each tree is timed in processes of its own, all of them once a round, in turn, so that a busy machine is
+unfair to none: end to end (listing, reading, parsing, resolving, graph) with each number of parser processes; parsing
+alone, on one core, of the same files from memory; and, where they are installed, grimp on Python packages and
+dependency-cruiser on JavaScript and TypeScript. Times are the medians of the rounds, memory is the largest sum of
+resident sizes of the measured process and its children.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import collections
+import importlib.util
+import json
+import os
+import resource
+import shlex
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from alexandria.adapters.git.directory import DirectorySource
+from alexandria.adapters.tree_sitter.parser import TreeSitterParser
+from alexandria.application.index import CodeGraph, read_code_graph
+from alexandria.domain.imports import EdgeKind
+from alexandria.domain.repo_url import LocalRepo
+from alexandria.domain.selection import Selection
+
+Measured = dict[str, Any]
+Pair = tuple[str, str]
+
+
+def graph_of(tree: Path, processes: int | None = None) -> CodeGraph:
+    """Read the graph of a directory as the product does."""
+    return asyncio.run(
+        read_code_graph(
+            LocalRepo(tree.resolve()),
+            source=DirectorySource(),
+            parser=TreeSitterParser(processes=processes),
+            selection=Selection(),
+        )
+    )
+
+
+# -- right? ------------------------------------------------------------------------------------------
+
+
+def load_scorer(bench: Path) -> ModuleType:
+    """Load BENCH/score.py, so that its rules and not ours decide what is right."""
+    spec = importlib.util.spec_from_file_location("score", bench / "score.py")
+    if spec is None or spec.loader is None:
+        sys.exit(f"{bench} has no score.py")
+    scorer = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(scorer)
+    return scorer
+
+
+def truths(bench: Path, scorer: ModuleType, language: str, only: Sequence[str]) -> Iterator[tuple[str, Measured]]:
+    for path in sorted(bench.glob("*/*.json*")):
+        name = path.name.split(".json")[0]
+        if only and name not in only:
+            continue
+        truth = scorer.load(path)
+        if "edges" in truth and "files" in truth and language in {"", truth["language"]}:
+            yield name, truth
+
+
+def judge(scorer: ModuleType, truth: Measured, pairs: set[Pair], edges: str, kinds: int) -> Measured:
+    options = argparse.Namespace(edges=edges, also="", strict=False, kinds=kinds)
+    result, miss, wrong, tags = scorer.score(truth, {"edges": sorted(pairs)}, options)
+    if kinds:
+        scorer.report(result, miss, wrong, tags, options)
+    judged: Measured = result
+    return judged
+
+
+def accuracy(bench: Path, trees: Path, arguments: argparse.Namespace) -> None:
+    scorer = load_scorer(bench)
+    rows: list[tuple[str, Measured, Measured | None]] = []
+    for name, truth in truths(bench, scorer, arguments.language, arguments.only):
+        if not (trees / name).is_dir():
+            print(f"no tree of {name} in {trees}", file=sys.stderr)
+            continue
+        graph = graph_of(trees / name).graph
+        kind_of = {
+            (graph.files[a], graph.files[b]): kind
+            for a, b, kind in zip(*graph.edges.tolist(), graph.kinds.tolist(), strict=True)
+        }
+        written = {pair for pair, kind in kind_of.items() if kind != EdgeKind.IMPLICIT}
+        implicit = None
+        if truth.get("edges_implicit"):
+            # A pair that is imported as well has that kind; in the graph it stands once.
+            same_package = {(importer, imported) for importer, imported, *_ in truth["edges_implicit"]}
+            pairs = kind_of.keys() - written | written & same_package
+            implicit = judge(scorer, truth, pairs, "edges_implicit", arguments.kinds)
+        rows.append((name, judge(scorer, truth, written, "edges", arguments.kinds), implicit))
+    print_accuracy(rows)
+
+
+def print_accuracy(rows: list[tuple[str, Measured, Measured | None]]) -> None:
+    print(
+        f"\n{'language':11} {'repository':22} {'truth':>6} {'wrong':>5} {'miss':>5}  {'P':>6} {'R':>6} {'F1':>6}",
+        end="",
+    )
+    print(f"   {'same package':>12}  {'P':>6} {'R':>6}")
+    for language in sorted({row[1]["language"] for row in rows}):
+        group = [row for row in rows if row[1]["language"] == language]
+        for name, written, implicit in group:
+            print(f"{language:11} {name:22} {score_columns(written)}   {implicit_columns(implicit)}")
+        pooled = pool([written for _, written, _ in group])
+        same_package = [implicit for _, _, implicit in group if implicit]
+        worst = min(written["f1"] for _, written, _ in group)
+        print(
+            f"{language:11} {'all':22} {score_columns(pooled)}   "
+            f"{implicit_columns(pool(same_package) if same_package else None)}   worst F1 {worst:.4f}\n"
+        )
+
+
+def score_columns(s: Measured) -> str:
+    return f"{s['truth']:6} {s['wrong']:5} {s['miss']:5}  {s['precision']:.4f} {s['recall']:.4f} {s['f1']:.4f}"
+
+
+def implicit_columns(s: Measured | None) -> str:
+    return f"{s['truth']:12}  {s['precision']:.4f} {s['recall']:.4f}" if s else " " * 28
+
+
+def pool(results: Sequence[Measured]) -> Measured:
+    """Add the edges of several repositories up."""
+    sums = {key: sum(result[key] for result in results) for key in ("truth", "hit", "wrong", "miss")}
+    found, wanted = sums["hit"] + sums["wrong"], sums["hit"] + sums["miss"]
+    precision = sums["hit"] / found if found else 0.0
+    recall = sums["hit"] / wanted if wanted else 0.0
+    f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+    return {**sums, "precision": precision, "recall": recall, "f1": f1}
+
+
+# -- fast? -------------------------------------------------------------------------------------------
+
+
+class Stopwatch:
+    """Wall time, and CPU time of this process and of its children that have ended."""
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.perf_counter(), self._cpu_seconds()
+
+    def read(self) -> Measured:
+        return {"seconds": time.perf_counter() - self._wall, "cpu_seconds": self._cpu_seconds() - self._cpu}
+
+    @staticmethod
+    def _cpu_seconds() -> float:
+        return sum(
+            usage.ru_utime + usage.ru_stime
+            for usage in (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
+        )
+
+
+def measure_end_to_end(tree: Path, processes: int) -> Measured:
+    stopwatch = Stopwatch()
+    code = graph_of(tree, processes)
+    return {
+        **stopwatch.read(),
+        "files": code.graph.num_files,
+        "bytes": code.source_bytes,
+        "edges": code.graph.num_edges,
+    }
+
+
+def measure_parsing(tree: Path) -> Measured:
+    """Time tree-sitter alone, in this process, over files that are in memory already."""
+    import tree_sitter  # noqa: PLC0415 - each measurement loads only what it measures
+
+    contents = asyncio.run(read_all(LocalRepo(tree)))
+    parsers = {suffix: tree_sitter.Parser(grammar) for suffix, grammar in grammars()}
+    stopwatch = Stopwatch()
+    for path, content in contents:
+        parsers[path[path.rfind(".") :]].parse(content)
+    return {**stopwatch.read(), "files": len(contents), "bytes": sum(len(content) for _, content in contents)}
+
+
+async def read_all(tree: LocalRepo) -> list[tuple[str, bytes]]:
+    """Return the files that the product parses, with the same rules of what is left out."""
+    from alexandria.adapters.tree_sitter.parser import MAX_FILE_BYTES  # noqa: PLC0415
+    from alexandria.adapters.tree_sitter.reading import is_minified  # noqa: PLC0415
+    from alexandria.domain.language import Language, language_of  # noqa: PLC0415
+
+    bundled = {Language.JAVASCRIPT, Language.TYPESCRIPT}
+    async with DirectorySource().open(tree) as opened:
+        paths = [path for path in sorted(Selection().select(opened.files)) if language_of(path) is not None]
+        return [
+            (path, content)
+            for path, content in opened.read(paths)
+            if content is not None
+            and len(content) <= MAX_FILE_BYTES
+            and not (language_of(path) in bundled and is_minified(content))
+        ]
+
+
+def grammars() -> Iterator[tuple[str, Any]]:
+    import tree_sitter as ts  # noqa: PLC0415
+    import tree_sitter_go as go  # noqa: PLC0415
+    import tree_sitter_java as java  # noqa: PLC0415
+    import tree_sitter_javascript as javascript  # noqa: PLC0415
+    import tree_sitter_python as python  # noqa: PLC0415
+    import tree_sitter_typescript as typescript  # noqa: PLC0415
+
+    by_suffixes = {
+        ".py .pyi": python.language(),
+        ".js .jsx .mjs .cjs": javascript.language(),
+        ".ts .mts .cts": typescript.language_typescript(),
+        ".tsx": typescript.language_tsx(),
+        ".java": java.language(),
+        ".go": go.language(),
+    }
+    for suffixes, pointer in by_suffixes.items():
+        grammar = ts.Language(pointer)
+        yield from ((suffix, grammar) for suffix in suffixes.split())
+
+
+def measure_grimp(tree: Path) -> Measured:
+    """Time grimp on the top-level packages of the root, `src/` and `lib/`, without its cache."""
+    import grimp  # noqa: PLC0415
+
+    places = [place for place in (tree / "src", tree / "lib", tree) if place.is_dir()]
+    packages = {
+        init.parent.name: place for place in reversed(places) for init in place.glob("*/__init__.py") if place.is_dir()
+    }
+    sys.path[:0] = [str(place) for place in places]
+    found = {}
+    for name in sorted(packages):
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.origin is not None and Path(spec.origin).is_relative_to(tree):
+            found[name] = packages[name]
+    if not found:
+        return {}
+    stopwatch = Stopwatch()
+    graph = grimp.build_graph(*found, cache_dir=None)
+    return {**stopwatch.read(), "files": len(graph.modules)}
+
+
+def run_dependency_cruiser(command: str, tree: Path) -> Measured:
+    options = ["--no-config", "--ts-pre-compilation-deps", "--do-not-follow", "node_modules", "--output-type", "json"]
+    stopwatch = Stopwatch()
+    done = subprocess.run([*shlex.split(command), *options, "."], cwd=tree, capture_output=True, check=False)
+    times = stopwatch.read()
+    if done.returncode:
+        print(f"dependency-cruiser failed: {done.stderr.decode()[-200:]}", file=sys.stderr)
+        return {}
+    return {**times, "files": len(json.loads(done.stdout)["modules"])}
+
+
+MEASURES: dict[str, Callable[[Path, int], Measured]] = {
+    "end-to-end": measure_end_to_end,
+    "parsing": lambda tree, _: measure_parsing(tree),
+    "grimp": lambda tree, _: measure_grimp(tree),
+}
+
+
+def in_own_process(what: str, tree: Path, processes: int = 1) -> Measured:
+    """Measure in a fresh interpreter, and watch the memory of it and its children from here."""
+    command = [sys.executable, __file__, "--measure", what, "--processes", str(processes), "--", str(tree)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        peak = 0
+        while process.poll() is None:
+            peak = max(peak, resident_bytes(process.pid))
+            time.sleep(0.02)
+        out = process.stdout.read() if process.stdout else ""
+    measured: Measured = json.loads(out) if process.returncode == 0 else {}
+    return {**measured, "peak_bytes": peak} if measured else {}
+
+
+def resident_bytes(root: int) -> int:
+    """Return the resident size of a process and all its descendants; 0 where there is no /proc."""
+    parent_of: dict[int, int] = {}
+    size_of: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:  # it ended while we looked
+            continue
+        pid = int(stat.parent.name)
+        parent_of[pid], size_of[pid] = int(fields[1]), int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
+    family = {root}
+    grown = True
+    while grown:
+        more = {pid for pid, parent in parent_of.items() if parent in family} - family
+        family |= more
+        grown = bool(more)
+    return sum(size_of.get(pid, 0) for pid in family)
+
+
+def speed(trees: Sequence[Path], arguments: argparse.Namespace) -> None:
+    cruiser = arguments.dependency_cruiser or shutil.which("depcruise") or ""
+    has_grimp = importlib.util.find_spec("grimp") is not None
+    print(
+        f"{'repository':22} {'what':26} {'files':>6} {'MB':>6} {'s':>7} {'CPU s':>7} {'files/s':>8} {'MB/s':>6} {'peak MB':>8}"
+    )
+    for tree in trees:
+        times: dict[str, list[Measured]] = collections.defaultdict(list)
+        for _ in range(arguments.rounds):
+            times["parsing only, one core"].append(in_own_process("parsing", tree))
+            for processes in arguments.processes:
+                label = f"end to end, {processes} process{'es' * (processes > 1)}"
+                times[label].append(in_own_process("end-to-end", tree, processes))
+            if has_grimp and any(tree.rglob("*.py")):
+                times["grimp"].append(in_own_process("grimp", tree))
+            if cruiser and any(tree.rglob("package.json")):
+                times["dependency-cruiser"].append(run_dependency_cruiser(cruiser, tree))
+        print_speed(tree.name, {what: rounds for what, rounds in times.items() if all(rounds)})
+    if not has_grimp:
+        print("grimp is not installed: left out")
+    if not cruiser:
+        print("dependency-cruiser was not given and is not on the path: left out")
+
+
+def print_speed(name: str, times: dict[str, list[Measured]]) -> None:
+    medians = {what: statistics.median(one["seconds"] for one in rounds) for what, rounds in times.items()}
+    cpu = {what: statistics.median(one["cpu_seconds"] for one in rounds) for what, rounds in times.items()}
+    for what, rounds in times.items():
+        files, seconds = rounds[0]["files"], medians[what]
+        megabytes = rounds[0].get("bytes", 0) / 1e6
+        peak = max(one.get("peak_bytes", 0) for one in rounds) / 1e6
+        print(
+            f"{name:22} {what:26} {files:6} {megabytes:6.1f} {seconds:7.2f} {cpu[what]:7.2f} {files / seconds:8.0f} "
+            f"{megabytes / seconds:6.1f} {peak:8.0f}"
+        )
+    ends = [what for what in medians if what.startswith("end to end")]
+    parsing = "parsing only, one core"
+    print(
+        f"{name:22} {ends[0]}: {medians[ends[0]] / medians[parsing]:.2f} times parsing only "
+        f"(CPU: {cpu[ends[0]] / cpu[parsing]:.2f}); {ends[-1]}: {medians[ends[0]] / medians[ends[-1]]:.2f} times faster\n"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("trees", nargs="+", type=Path, help="directories to time; with --truth the one that holds them")
+    parser.add_argument("--truth", type=Path, metavar="BENCH", help="folder of score.py and the truth files")
+    parser.add_argument("--language", default="", help="judge only this language")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="judge only these repositories")
+    parser.add_argument("--kinds", type=int, default=0, metavar="N", help="print the N most frequent kinds of error")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each measurement is repeated (default 3)")
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2], help="parser processes (default 1 2)")
+    parser.add_argument("--dependency-cruiser", metavar="COMMAND", help="how to run dependency-cruiser")
+    parser.add_argument("--measure", choices=sorted(MEASURES), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:
+        print(json.dumps(MEASURES[arguments.measure](arguments.trees[0].resolve(), arguments.processes[0])))
+    elif arguments.truth:
+        accuracy(arguments.truth, arguments.trees[0], arguments)
+    else:
+        speed(arguments.trees, arguments)
+
+
+if __name__ == "__main__":
+    main()
