@@ -87,6 +87,7 @@ class Modules:
         """
         self._directories = frozenset(directories)
         self._manifests = read_manifests(tree, "go.mod")
+        self._is_go_itself = any(manifest.module == "std" for manifest in self._manifests.values())
         self._workspaces = tuple(read_manifests(tree, "go.work").values())
         self._vendors = frozenset(found for d in self._directories for found in _ending_with("vendor", d))
         self._sources = frozenset(found for d in self._directories for found in _ending_with("src", d))
@@ -103,7 +104,7 @@ class Modules:
         return known
 
     def _locate(self, directory: str, path: str) -> Location:
-        if path in _STANDARD and "std" not in self._manifest_paths():
+        if path in _STANDARD and not self._is_go_itself:
             return Location(False, "standard library")
         if path.startswith(("./", "../")):
             return self._relative(directory, path)
@@ -170,9 +171,6 @@ class Modules:
             self._owners[below] = owner
         return owner
 
-    def _manifest_paths(self) -> Collection[str]:
-        return {manifest.module for manifest in self._manifests.values()}
-
     def _roots_seen_from(self, owner: str | None, directory: str) -> dict[str, list[str]]:
         """Return import path prefix → directories that may hold what follows it, best first.
 
@@ -188,20 +186,13 @@ class Modules:
         for prefix, root in self._linked(owner):
             roots.setdefault(prefix, [root])
         linked = frozenset(roots)
-        near = sorted(
-            self._manifests.values(),
-            key=lambda manifest: (-_shared(owner or "", manifest.directory), manifest.directory),
+        here = ignored if owner is None else owner
+        nearest_first = sorted(
+            self._manifests.values(), key=lambda manifest: (-_shared(here, manifest.directory), manifest.directory)
         )
-        for manifest in near:
+        for manifest in nearest_first:
             path = _prefix(manifest)
-            named = "." in manifest.module.partition("/")[0] or manifest.module == "std"
-            hidden = _ignored(manifest.directory)
-            if (
-                path is not None
-                and path not in linked
-                and named
-                and (not hidden or f"{ignored}/".startswith(hidden + "/"))
-            ):
+            if path is not None and path not in linked and _is_visible(manifest, ignored):
                 roots.setdefault(path, []).append(manifest.directory)
         self._roots[owner, ignored] = roots
         return roots
@@ -251,6 +242,14 @@ def _itself(manifest: Manifest) -> Iterator[tuple[str, str]]:
 def _prefix(manifest: Manifest) -> str | None:
     """Return what the import paths of a module begin with: its path, but nothing for the standard library."""
     return "" if manifest.module == "std" else manifest.module or None
+
+
+def _is_visible(manifest: Manifest, ignored: str) -> bool:
+    """Whether a module that nothing links is seen by a file below the directory `ignored`, or below none."""
+    hidden = _ignored(manifest.directory)
+    # A path without a dot in its first element belongs to the standard library, or is local to its module.
+    named = "." in manifest.module.partition("/")[0] or manifest.module == "std"
+    return named and (not hidden or f"{ignored}/".startswith(f"{hidden}/"))
 
 
 def _splits(path: str) -> Iterator[tuple[str, str]]:

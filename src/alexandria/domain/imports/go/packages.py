@@ -3,36 +3,43 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from posixpath import basename, dirname
 
-from alexandria.domain.imports.facts import SourceFacts
+from alexandria.domain.imports.facts import ReadStatus, SourceFacts
 
-Declarations = dict[str, list[str]]
-"""Name → the files that declare it; several when build tags choose between them."""
+_READ = (ReadStatus.READ, ReadStatus.SYNTAX_ERROR)
 
 
 @dataclass(slots=True)
 class Package:
-    """The files of one directory with the same package clause."""
+    """The files of one directory with the same package clause.
+
+    Attributes:
+        name: As the package clause says.
+        size: How many of its files are no tests.
+        unread: The file that was too large to be parsed, when the directory has exactly one such.
+    """
 
     name: str
-    files: Declarations = field(default_factory=lambda: defaultdict(list))
-    test_files: Declarations = field(default_factory=lambda: defaultdict(list))
     size: int = 0
+    unread: str = ""
+    _files: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    _test_files: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, file: SourceFacts) -> None:
         """Take up what a file declares."""
-        declarations = self.test_files if is_test(file.path) else self.files
-        self.size += declarations is self.files
+        test = is_test(file.path)
+        self.size += not test
+        declarations = self._test_files if test else self._files
         for name in file.declares:
             declarations[name].append(file.path)
 
-    def declaring(self, name: str, *, with_tests: bool) -> list[str]:
-        """Return the files that declare `name`."""
-        found = self.files.get(name, [])
-        return found + self.test_files.get(name, []) if with_tests else found
+    def declaring(self, name: str, *, with_tests: bool) -> Sequence[str]:
+        """Return the files that declare `name`; several when build tags choose between them."""
+        found = self._files.get(name, ())
+        return [*found, *self._test_files.get(name, ())] if with_tests else found
 
 
 class Packages:
@@ -40,16 +47,23 @@ class Packages:
 
     def __init__(self, facts: Iterable[SourceFacts]) -> None:
         self._by_directory: dict[str, dict[str, Package]] = defaultdict(dict)
+        unread: dict[str, list[str]] = defaultdict(list)
         for file in facts:
-            packages = self._by_directory[dirname(file.path)]
+            directory = dirname(file.path)
+            packages = self._by_directory[directory]
             if file.package not in packages:
                 packages[file.package] = Package(file.package)
             packages[file.package].add(file)
+            if file.status not in _READ and not is_test(file.path):
+                unread[directory].append(file.path)
         self._importable = {
             directory: package
             for directory, packages in self._by_directory.items()
             if (package := _importable(basename(directory), packages.values())) is not None
         }
+        for directory, files in unread.items():
+            package = self._importable.setdefault(directory, Package(basename(directory)))
+            package.unread = files[0] if len(files) == 1 else ""
 
     def directories(self) -> Iterable[str]:
         """Return the directories that hold a package which can be imported."""
@@ -59,9 +73,9 @@ class Packages:
         """Return the package that a file belongs to."""
         return self._by_directory[dirname(file.path)][file.package]
 
-    def imported(self, directory: str) -> Package | None:
-        """Return the package that an import of a directory means, or None if it holds none."""
-        return self._importable.get(directory)
+    def imported(self, directory: str) -> Package:
+        """Return the package that an import of one of `directories()` means."""
+        return self._importable[directory]
 
 
 def is_test(path: str) -> bool:
@@ -75,9 +89,8 @@ def _importable(directory_name: str, packages: Iterable[Package]) -> Package | N
     Beside it may lie programs that the build leaves out (`//go:build ignore` and `package main`) and
     external tests. Of several others the larger counts, then the one that is called as its directory.
     """
-    candidates = [package for package in packages if package.size]
     return max(
-        candidates,
+        (package for package in packages if package.size and package.name),
         key=lambda package: (package.name != "main", package.size, package.name == directory_name, package.name),
         default=None,
     )

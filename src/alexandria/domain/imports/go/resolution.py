@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from posixpath import dirname
 
 from alexandria.domain.imports.facts import ImportStatement, SourceFacts
@@ -11,6 +11,8 @@ from alexandria.domain.imports.go.modules import Modules
 from alexandria.domain.imports.go.packages import Package, Packages, is_test
 from alexandria.domain.imports.outcome import EdgeKind, FileOutcome, Outcome, Resolved
 from alexandria.domain.imports.tree import RepoTree
+
+_SHOWN = 5
 
 
 def resolve(tree: RepoTree, facts: Sequence[SourceFacts]) -> Iterator[FileOutcome]:
@@ -35,49 +37,54 @@ def _written(file: SourceFacts, packages: Packages, modules: Modules) -> Iterato
     """Yield what became of each import of a file."""
     qualified: dict[str, list[str]] = defaultdict(list)
     for use in file.uses:
-        qualifier, dot, name = use.partition(".")
-        if dot:
+        qualifier, _, name = use.partition(".")
+        if _is_exported(name):
             qualified[qualifier].append(name)
     directory = dirname(file.path)
     for statement in file.imports:
-        path = statement.specifier
+        line, path = statement.line, statement.specifier
         if path == "C":
-            yield Outcome(statement.line, path, Resolved.EXTERNAL, reason="cgo")
+            yield Outcome(line, path, Resolved.EXTERNAL, reason="cgo")
             continue
         location = modules.locate(directory, path)
-        package = packages.imported(location.directory) if location.directory is not None else None
-        if package is None:
+        if location.directory is None:
             resolved = Resolved.UNRESOLVED if location.inside else Resolved.EXTERNAL
-            yield Outcome(statement.line, path, resolved, reason=location.reason, tried=location.tried)
+            yield Outcome(line, path, resolved, reason=location.reason, tried=location.tried)
+            continue
+        package = packages.imported(location.directory)
+        # The external tests of a package also see what its own tests declare (`export_test.go`).
+        with_tests = location.directory == directory and is_test(file.path)
+        if statement.alias == "_":
+            targets = tuple(package.declaring("init", with_tests=with_tests))
+            found = "runs its init functions" if targets else "it has no init function"
+            yield Outcome(line, path, Resolved.INSIDE, targets=targets, reason=f"{location.reason}; {found}")
+        elif statement.alias == ".":
+            targets = _dotted(file, packages.of(file), package, with_tests=with_tests)
+            reason = f"{location.reason}; into the scope of the file"
+            yield Outcome(line, path, Resolved.INSIDE, targets=targets, reason=reason)
         else:
-            own = packages.of(file)
-            # The external tests of a package also see what its own tests declare (`export_test.go`).
-            with_tests = location.directory == directory and is_test(file.path)
-            names = _names(statement, file, own, package, qualified)
-            yield _of_package(statement, package, names, with_tests=with_tests, reason=location.reason)
+            names = qualified.get(statement.alias or package.name, ())
+            yield from _named(statement, package, names, with_tests=with_tests, rule=location.reason)
 
 
-def _names(
-    statement: ImportStatement,
-    file: SourceFacts,
-    own: Package,
-    package: Package,
-    qualified: Mapping[str, Sequence[str]],
-) -> Sequence[str]:
-    """Return the names of a package that a file uses through an import."""
-    if statement.alias == "_":
-        return ("init",)
-    if statement.alias == ".":
-        return [
-            name for name in file.uses if "." not in name and not own.declaring(name, with_tests=is_test(file.path))
-        ]
-    return qualified.get(statement.alias or package.name, ())
+def _dotted(file: SourceFacts, own: Package, imported: Package, *, with_tests: bool) -> tuple[str, ...]:
+    """Return the files that declare what a file uses of a package without naming it."""
+    bare = (name for name in file.uses if "." not in name and _is_exported(name))
+    missing_here = (name for name in bare if not own.declaring(name, with_tests=is_test(file.path)))
+    return tuple(
+        dict.fromkeys(path for name in missing_here for path in imported.declaring(name, with_tests=with_tests))
+    )
 
 
-def _of_package(
-    statement: ImportStatement, package: Package, names: Sequence[str], *, with_tests: bool, reason: str
-) -> Outcome:
-    """Return the outcome of an import whose package is there."""
+def _named(
+    statement: ImportStatement, package: Package, names: Sequence[str], *, with_tests: bool, rule: str
+) -> Iterator[Outcome]:
+    """Yield the outcome of an import whose package is there, and one for the names that it has not.
+
+    Such names come from files that a generator writes into no commit; where one file of the package was too
+    large to be read, from that.
+    """
+    line, path = statement.line, statement.specifier
     targets: dict[str, None] = {}
     missing = []
     for name in names:
@@ -85,33 +92,30 @@ def _of_package(
         targets.update(dict.fromkeys(files))
         if not files:
             missing.append(name)
-    resolved = Resolved.INSIDE
-    if statement.alias == "_":
-        reason += "; runs its init functions" if targets else "; it has no init function"
-    elif statement.alias == ".":
-        reason += "; into the scope of this file"
-    elif not names:
-        reason += "; no name of it is used"
-    elif missing:
-        resolved = Resolved.INSIDE if targets else Resolved.UNRESOLVED
-        reason += f"; no file of it declares {', '.join(missing[:5])}" + (" …" if len(missing) > 5 else "")
-    return Outcome(statement.line, statement.specifier, resolved, targets=tuple(targets), reason=reason)
+    if missing and package.unread:
+        targets[package.unread] = None
+        missing = []
+    if targets or not missing:
+        reason = rule if names else f"{rule}; no name of it is used"
+        yield Outcome(line, path, Resolved.INSIDE, targets=tuple(targets), reason=reason)
+    if missing:
+        shown = ", ".join(missing[:_SHOWN]) + (", …" if missing[_SHOWN:] else "")
+        specifier = f"{path}.{{{shown}}}" if targets else path
+        yield Outcome(line, specifier, Resolved.UNRESOLVED, reason=f"{rule}; no file of it declares {shown}")
 
 
 def _implicit(file: SourceFacts, package: Package) -> Iterator[Outcome]:
     """Yield an outcome for each name that another file of the same package declares."""
     declared = frozenset(file.declares)
     with_tests = is_test(file.path)
+    reason = f"declared in the same package {package.name}"
     for name in file.uses:
-        if name in declared or name == "init" or "." in name:
+        if "." in name or name in declared or name == "init":
             continue
         files = package.declaring(name, with_tests=with_tests)
         if files:
-            yield Outcome(
-                0,
-                name,
-                Resolved.INSIDE,
-                EdgeKind.IMPLICIT,
-                tuple(files),
-                f"declared in the same package {package.name}",
-            )
+            yield Outcome(0, name, Resolved.INSIDE, EdgeKind.IMPLICIT, tuple(files), reason)
+
+
+def _is_exported(name: str) -> bool:
+    return name[:1].isupper()
