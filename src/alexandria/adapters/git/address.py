@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
@@ -33,12 +33,17 @@ class Target:
 
     url: str
     protocols: str
-    config: dict[str, str]
+    config: Mapping[str, str]
     folder: Path | None = None
 
 
-def mirror_targets(mirror: str, repo: RepoUrl) -> list[Target]:
+def mirror_targets(mirror: str, repo: RepoUrl, config: Mapping[str, str]) -> list[Target]:
     """Return where `repo` may lie in the operator's mirror, to be tried in this order.
+
+    Args:
+        mirror: Base URL or folder.
+        repo: What is looked for.
+        config: Configuration for git.
 
     Raises:
         RepoNotFoundError: The mirror is a folder that does not hold it.
@@ -46,25 +51,31 @@ def mirror_targets(mirror: str, repo: RepoUrl) -> list[Target]:
     scheme = urlsplit(mirror).scheme
     if scheme in {"http", "https"}:
         base = mirror.rstrip("/")
-        return [Target(f"{base}/{repo.key}{suffix}", scheme, {}) for suffix in ("", ".git")]
+        return [Target(f"{base}/{repo.key}{suffix}", scheme, config) for suffix in ("", ".git")]
     folder = Path(mirror).expanduser().resolve()
     for place in (folder / repo.key, folder / f"{repo.key}.git"):
         if place.is_dir():
-            return [Target(place.as_uri(), "file", {}, place)]
+            return [Target(place.as_uri(), "file", config, place)]
     raise RepoNotFoundError(f"the mirror of REPO_MIRROR holds no repository {repo.key}")
 
 
-async def host_targets(repo: RepoUrl, *, proxy: str, resolve: Resolver) -> list[Target]:
+async def host_targets(repo: RepoUrl, config: Mapping[str, str], *, proxy: str, resolve: Resolver) -> list[Target]:
     """Return where `repo` may lie on its own host, to be tried in this order, with the address pinned.
 
     The name is resolved once and git is told the result, so a second answer of the DNS has no say.
     Behind a proxy the proxy resolves; what this machine knows of the name is still checked.
 
+    Args:
+        repo: What is looked for.
+        config: Configuration for git; what the connection needs is added.
+        proxy: URL of the proxy, or empty.
+        resolve: Finds the addresses of a host.
+
     Raises:
         RepoUnsafeError: The name leads into a private network.
         RepoUnavailableError: It leads nowhere, and there is no proxy to ask.
     """
-    config: dict[str, str] = {}
+    added: dict[str, str] = {}
     try:
         addresses = await resolve(repo.host)
     except OSError as error:
@@ -76,13 +87,13 @@ async def host_targets(repo: RepoUrl, *, proxy: str, resolve: Resolver) -> list[
     else:
         check_public(repo.host, addresses)
         pinned = ",".join(f"[{address}]" if ":" in address else address for address in addresses)
-        config["http.curloptResolve"] = f"{repo.host}:{HTTPS_PORT}:{pinned}"
+        added["http.curloptResolve"] = f"{repo.host}:{HTTPS_PORT}:{pinned}"
     if proxy:
-        config["http.proxy"] = proxy
+        added["http.proxy"] = proxy
     # Some hosts know a repository with `.git` only, some without only; the usual ones know both, and
     # GitLab redirects from one to the other.
     suffixes = (".git",) if repo.host in DEFAULT_HOSTS else (".git", "")
-    return [Target(repo.url + suffix, "https", config) for suffix in suffixes]
+    return [Target(repo.url + suffix, "https", {**config, **added}) for suffix in suffixes]
 
 
 def check_public(host: str, addresses: Sequence[str]) -> None:

@@ -47,6 +47,7 @@ class GitSource(RepoSource[RepoUrl]):
         scratch: Path | None = None,
         mirror: str = "",
         proxy: str = "",
+        ca_file: Path | None = None,
         resolve: Resolver = resolve_name,
     ) -> None:
         """Set up the source; nothing is asked of anybody yet.
@@ -57,12 +58,14 @@ class GitSource(RepoSource[RepoUrl]):
             mirror: Base URL (http, https) or folder that stands in for all hosts, by the operator's
                 choice: its address is not checked. Empty for the hosts themselves.
             proxy: URL of an HTTP proxy for the hosts. The environment is not asked for one.
+            ca_file: Certificates to trust instead of the system's, as behind a proxy that opens TLS.
             resolve: Finds the addresses of a host.
         """
         self._limits = limits or SourceLimits()
         self._scratch = scratch or Path(tempfile.gettempdir())
         self._mirror = mirror
         self._proxy = proxy
+        self._ca_file = ca_file
         self._resolve = resolve
 
     @asynccontextmanager
@@ -88,17 +91,16 @@ class GitSource(RepoSource[RepoUrl]):
                 limit="clone_timeout_s",
             ) from None
         except GitFailedError as error:
-            raise RepoUnavailableError(
-                f"what the host sent of {repo.key} is not whole, try again later; git says: {error.last_words}"
-            ) from error
+            raise explained(error, repo.key, ref, self._limits) from error
         except OSError as error:
             raise RepoSourceError(f"the temporary directory cannot be used: {error.strerror or error}") from error
 
     async def _targets(self, repo: RepoUrl, scratch: Path) -> list[Target]:
+        config = {"http.sslCAInfo": str(self._ca_file)} if self._ca_file is not None else {}
         if self._mirror:
-            return mirror_targets(self._mirror, repo)
+            return mirror_targets(self._mirror, repo, config)
         await _check_version(Git(make_git_dir(scratch / "version.git"), scratch, self._limits.memory_bytes))
-        return await host_targets(repo, proxy=self._proxy, resolve=self._resolve)
+        return await host_targets(repo, config, proxy=self._proxy, resolve=self._resolve)
 
 
 class _Fetch:

@@ -25,7 +25,7 @@ _LONGEST_RECORD = 1 << 20
 _EXIT_TIMEOUT_S = 10.0
 
 # Read from the environment of the process that we start, and from nowhere else.
-_PASSED_ON = ("PATH", "SYSTEMROOT", "SSL_CERT_FILE", "SSL_CERT_DIR")
+_PASSED_ON = ("PATH", "SYSTEMROOT")
 
 _CONFIG = {
     "core.fsmonitor": "false",
