@@ -160,6 +160,7 @@ class Stopwatch:
         self._wall, self._cpu = time.perf_counter(), self._cpu_seconds()
 
     def read(self) -> Measured:
+        """Return the seconds since it was made."""
         return {"seconds": time.perf_counter() - self._wall, "cpu_seconds": self._cpu_seconds() - self._cpu}
 
     @staticmethod
@@ -307,9 +308,8 @@ def resident_bytes(root: int) -> int:
 def speed(trees: Sequence[Path], arguments: argparse.Namespace) -> None:
     cruiser = arguments.dependency_cruiser or shutil.which("depcruise") or ""
     has_grimp = importlib.util.find_spec("grimp") is not None
-    print(
-        f"{'repository':22} {'what':26} {'files':>6} {'MB':>6} {'s':>7} {'CPU s':>7} {'files/s':>8} {'MB/s':>6} {'peak MB':>8}"
-    )
+    header = f"{'repository':22} {'what':26} {'files':>6} {'MB':>6} {'s':>7} {'CPU s':>7} {'files/s':>8}"
+    print(f"{header} {'MB/s':>6} {'peak MB':>8}")
     for tree in trees:
         times: dict[str, list[Measured]] = collections.defaultdict(list)
         for _ in range(arguments.rounds):
@@ -340,10 +340,10 @@ def print_speed(name: str, times: dict[str, list[Measured]]) -> None:
             f"{megabytes / seconds:6.1f} {peak:8.0f}"
         )
     ends = [what for what in medians if what.startswith("end to end")]
-    parsing = "parsing only, one core"
+    parsing, first, last = "parsing only, one core", ends[0], ends[-1]
+    ratios = f"{medians[first] / medians[parsing]:.2f} (CPU {cpu[first] / cpu[parsing]:.2f})"
     print(
-        f"{name:22} {ends[0]}: {medians[ends[0]] / medians[parsing]:.2f} times parsing only "
-        f"(CPU: {cpu[ends[0]] / cpu[parsing]:.2f}); {ends[-1]}: {medians[ends[0]] / medians[ends[-1]]:.2f} times faster\n"
+        f"{name:22} {first}: {ratios} times parsing only; {last}: {medians[first] / medians[last]:.2f} times faster\n"
     )
 
 
