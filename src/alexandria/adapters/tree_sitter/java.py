@@ -55,14 +55,20 @@ _COMMENT: Final = re.compile(rb"//[^\r\n]*|/\*.*?\*/", re.DOTALL)
 _NAME: Final = re.compile(_IDENTIFIER)
 _LOWER_CASE: Final = re.compile(rb"[a-z]")
 _SPACE: Final = re.compile(rb"\s+")
-_IMPORT: Final = re.compile(
-    rb"import(\s+static|\s+module)?\s+(%b(?:\s*\.\s*%b)*(?:\s*\.\s*\*)?)\s*;?\Z" % (_IDENTIFIER, _IDENTIFIER)
+_DOTTED: Final = rb"%b(?:\s*\.\s*%b)*" % (_IDENTIFIER, _IDENTIFIER)
+_PACKAGE: Final = re.compile(rb"package\s+(%b)" % _DOTTED)
+_IMPORT: Final = re.compile(rb"import(\s+static|\s+module)?\s+(%b(?:\s*\.\s*\*)?)" % _DOTTED)
+# A package clause or an import, or what may hold something that only looks like one.
+_HEADER: Final = re.compile(
+    rb"""//[^\r\n]*|/\*(?:.*?\*/|.*)|\"{3}(?:[^"\\]|\\.|"(?!""))*(?:\"{3})?|"(?:[^"\\\n]|\\.)*"?|'(?:[^'\\\n]|\\.)*'?"""
+    rb"""|\b(package|import)\b(?:[^;{}()'"=<>/]|//[^\r\n]*|/\*.*?\*/)*""",
+    re.DOTALL,
 )
 # Type arguments end a written-out name (`Outer<A>.Inner`), annotations may stand behind any of its dots.
 _TYPE_ARGUMENTS: Final = re.compile(rb"<.*", re.DOTALL)
 _ANNOTATION: Final = re.compile(rb"@\s*%b(?:\.%b)*(?:\s*\([^()]*\))?" % (_IDENTIFIER, _IDENTIFIER))
 # A written-out type in an expression: packages in lower case, then one name that is not.
-_WRITTEN_OUT: Final = re.compile(rb"(?:[a-z_][\w$]*\s*\.\s*)+[A-Z$\x80-\xff][\w$\x80-\xff]*")
+_WRITTEN_OUT: Final = re.compile(rb"(?:[a-z_][\w$]*\s*\.\s*)+[A-Z_$\x80-\xff][\w$\x80-\xff]*")
 
 _BINDING_FORMS: Final = frozenset({ImportForm.MODULE, ImportForm.STATIC})
 _BODIES: Final = frozenset({"class_body", "interface_body", "annotation_type_body", "enum_body_declarations"})
@@ -84,10 +90,15 @@ def read(path: str, language: Language, content: bytes) -> SourceFacts:
 
     Never raises: broken source yields what the parser recovered, with status SYNTAX_ERROR.
     """
+    if b"\n" not in content:  # the grammar would end no line comment at a lone carriage return
+        content = content.replace(b"\r", b"\n")
     root = Parser(_grammar()).parse(content).root_node
     captured = QueryCursor(_query()).captures(root)
-    package = captured.get("package")
-    imports = tuple(_imports(content, captured.get("import", ())))
+    # An error may swallow the import beside it, and an annotated `package p;` looks like a variable.
+    if root.has_error or ("package" not in captured and b"package" in content):
+        package, imports = _scan(content)
+    else:
+        package, imports = _header(content, captured)
     declares, bound = _declarations(content, captured)
     uses = _uses(content, captured, bound)
     uses.difference_update(i.specifier.rpartition(".")[2] for i in imports if i.form in _BINDING_FORMS)
@@ -95,8 +106,8 @@ def read(path: str, language: Language, content: bytes) -> SourceFacts:
         path=path,
         language=language,
         status=ReadStatus.SYNTAX_ERROR if root.has_error else ReadStatus.READ,
-        imports=imports,
-        package=_plain(content[package[0].start_byte : package[0].end_byte]) if package else "",
+        imports=tuple(imports),
+        package=package,
         declares=declares,
         uses=tuple(sorted(uses)),
     )
@@ -123,23 +134,46 @@ def _plain(name: bytes) -> str:
     return _SPACE.sub(b"", name).decode("utf-8", "replace")
 
 
-def _imports(content: bytes, nodes: Sequence[Node]) -> Iterator[ImportStatement]:
-    for node in sorted(nodes, key=lambda node: node.start_byte):  # captures come as their matches end
-        text = content[node.start_byte : node.end_byte]
-        if b"/" in text:
-            text = _COMMENT.sub(b" ", text)
-        match = _IMPORT.match(text)
-        if match is None:  # the parser could only half recover it
-            continue
-        name = _plain(match[2])
-        if match[1] and match[1].endswith(b"module"):
-            form, name = ImportForm.WILDCARD, f"module {name}"
-        elif name.endswith(".*"):
-            form = ImportForm.STATIC_WILDCARD if match[1] else ImportForm.WILDCARD
-            name = name[:-2]
-        else:
-            form = ImportForm.STATIC if match[1] else ImportForm.MODULE
-        yield ImportStatement(node.start_point[0] + 1, name, form)
+def _header(content: bytes, captured: dict[str, list[Node]]) -> tuple[str, list[ImportStatement]]:
+    """Return the package and the imports that the parser found."""
+    package = "".join(_plain(content[node.start_byte : node.end_byte]) for node in captured.get("package", ())[:1])
+    imports: list[ImportStatement] = []
+    for node in sorted(captured.get("import", ()), key=_start):  # captures come as their matches end
+        imports.extend(_import(node.start_point[0] + 1, content[node.start_byte : node.end_byte]))
+    return package, imports
+
+
+def _scan(content: bytes) -> tuple[str, list[ImportStatement]]:
+    """Return the package and the imports by their words alone, outside of comments and literals."""
+    package = ""
+    imports: list[ImportStatement] = []
+    line, counted = 1, 0
+    for match in _HEADER.finditer(content):
+        if match[1] == b"import":
+            line += content.count(b"\n", counted, match.start())
+            counted = match.start()
+            imports.extend(_import(line, match[0]))
+        elif match[1] and not package and (clause := _PACKAGE.match(_COMMENT.sub(b" ", match[0]))):
+            package = _plain(clause[1])
+    return package, imports
+
+
+def _import(line: int, text: bytes) -> Iterator[ImportStatement]:
+    """Yield what an import says, or nothing if it names no type: `import java.` with an end that is missing."""
+    match = _IMPORT.match(_COMMENT.sub(b" ", text) if b"/" in text else text)
+    if match is None:
+        return
+    name = _plain(match[2])
+    if match[1] and match[1].endswith(b"module"):
+        yield ImportStatement(line, f"module {name}", ImportForm.WILDCARD)
+    elif name.endswith(".*"):
+        yield ImportStatement(line, name[:-2], ImportForm.STATIC_WILDCARD if match[1] else ImportForm.WILDCARD)
+    elif "." in name:  # what has no package cannot be imported
+        yield ImportStatement(line, name, ImportForm.STATIC if match[1] else ImportForm.MODULE)
+
+
+def _start(node: Node) -> int:
+    return node.start_byte
 
 
 class _Around(NamedTuple):
