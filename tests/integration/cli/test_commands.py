@@ -1,0 +1,265 @@
+"""Every command as a user types it: tables, JSON, exit codes, and what is said when it fails."""
+
+from __future__ import annotations
+
+import subprocess
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from support.command import PROGRAM, Command, environment
+from support.trees import SHOP, commit_all, write_tree
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def shop(home: Path) -> Path:
+    root = write_tree(home / "code/shop", SHOP)
+    commit_all(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(home: Path, shop: Path) -> Command:
+    mirror = home / "mirror/github.com/test"
+    mirror.mkdir(parents=True)
+    (mirror / "shop").symlink_to(shop)
+    return Command(home / "data", {"REPO_MIRROR": str(home / "mirror")})
+
+
+@pytest.fixture(scope="module")
+def indexed(run: Command, shop: Path) -> Command:
+    done = run("index", str(shop), "--json")
+    assert done.code == 0, done.err
+    shape = done.json
+    assert shape["repository"]["repo"] == shop.resolve().as_posix()
+    assert shape["repository"]["files"] == 8
+    assert shape["repository"]["imports"]["unresolved"] == 1
+    assert shape["languages"] == {"python": 8}
+    assert shape["most_imported"][0] == {"path": "shop/cart.py", "importers": 3}
+    assert set(shape["seconds"]) == {"cloning", "parsing", "training", "uploading"}
+    assert [line for line in done.err.splitlines() if line.endswith(" …")] == [
+        "cloning …",
+        "parsing …",
+        "training …",
+        "uploading …",
+    ]
+    return run
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Command:
+    return Command(tmp_path / "data", {})
+
+
+def test_version_and_help_answer_without_a_store(empty: Command) -> None:
+    assert empty("--version").out.startswith("alexandria ")
+    assert "similar" in empty("--help").out
+    assert "Example:" in empty("index", "--help").out
+    assert not empty.data.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["index", "--nonsense"],
+        ["similar"],
+        ["similar", "a.py", "-k", "0"],
+        ["similar", "a.py", "--language", "cobol"],
+        ["neighbors", "a.py", "--depth", "6"],
+        ["neighbors", "a.py", "--direction", "up"],
+        ["graph", "--format", "png"],
+        ["export", "x", "-o", "x.txt"],
+        ["index", "--seed", "-1"],
+    ],
+)
+def test_wrong_use_exits_with_2_and_says_how_it_is_used(empty: Command, arguments: list[str]) -> None:
+    done = empty(*arguments)
+    assert done.code == 2
+    assert done.out == ""
+    assert "Usage:" in done.err
+
+
+@pytest.mark.parametrize("arguments", [["similar", "a.py"], ["neighbors", "a.py"], ["export", "x", "-o", "x.npz"]])
+def test_asking_an_empty_store_fails_with_what_to_do(empty: Command, arguments: list[str]) -> None:
+    done = empty(*arguments)
+    assert done.code == 1
+    assert "alexandria index SOURCE" in done.err
+
+
+def test_repos_of_an_empty_store_are_none(empty: Command) -> None:
+    done = empty("repos")
+    assert (done.code, done.out) == (0, "")
+    assert "nothing is indexed yet" in done.err
+    assert empty("repos", "--json").json == {"repositories": []}
+
+
+def test_index_says_what_it_found(run: Command, shop: Path) -> None:
+    done = run("index", "https://github.com/test/shop")
+    assert done.code == 0, done.err
+    for part in ("https://github.com/test/shop @ ", "8 source files (8 python)", "1 unresolved", "8 × 64 by node2vec"):
+        assert part in done.out
+    assert "'shop.gone' in shop/orders.py:2" in done.out
+    assert "next: alexandria similar shop/cart.py --repo github.com/test/shop" in done.out
+    assert run("remove", "github.com/test/shop").code == 0
+
+
+def test_similar_names_commit_and_age_and_the_nearest_files(indexed: Command, shop: Path) -> None:
+    done = indexed("similar", "shop/cart.py", "--repo", "shop", "-k", "3")
+    assert done.code == 0, done.err
+    assert "indexed" in done.out
+    assert "ago" in done.out
+    shape = indexed("similar", "shop/cart.py", "--repo", "shop", "-k", "3", "--json").json
+    assert len(shape["similar"]) == 3
+    similarities = [hit["similarity"] for hit in shape["similar"]]
+    assert similarities == sorted(similarities, reverse=True)
+    assert all(-1 <= similarity <= 1 for similarity in similarities)
+    assert len(shape["repository"]["commit"]) == 40
+    assert shape["repository"]["age_seconds"] >= 0
+    for hit in shape["similar"]:
+        assert hit["path"] in done.out
+
+
+def test_similar_finds_its_repository_and_its_path_from_where_the_user_stands(indexed: Command, shop: Path) -> None:
+    for cwd, path in ((shop, "shop/cart.py"), (shop / "shop", "cart.py"), (shop, "./shop/cart.py")):
+        assert indexed("similar", path, "--json", cwd=cwd).json["path"] == "shop/cart.py"
+    assert indexed("similar", str(shop / "shop/cart.py"), "--json").json["path"] == "shop/cart.py"
+
+
+def test_an_isolated_file_is_said_to_be_isolated(indexed: Command) -> None:
+    done = indexed("similar", "tools/alone.py", "--repo", "shop")
+    assert done.code == 1
+    assert "tools/alone.py is isolated" in done.err
+    shape = indexed("similar", "tools/alone.py", "--repo", "shop", "--json").json
+    assert shape["error"]["type"] == "IsolatedFileError"
+
+
+def test_an_unknown_file_is_answered_with_close_names(indexed: Command) -> None:
+    done = indexed("similar", "shop/carts.py", "--repo", "shop", "--json")
+    assert done.code == 1
+    assert done.json["error"]["suggestions"] == ["shop/cart.py"]
+    assert "Did you mean shop/cart.py?" in done.err
+    assert "not a source file" in indexed("similar", "README.md", "--repo", "shop").err
+
+
+def test_an_unknown_repository_is_answered_with_those_that_are_known(indexed: Command, shop: Path) -> None:
+    done = indexed("similar", "a.py", "--repo", "nothere")
+    assert done.code == 1
+    assert shop.resolve().as_posix() in done.err
+
+
+def test_neighbors_shows_both_directions(indexed: Command) -> None:
+    shape = indexed("neighbors", "shop/cart.py", "--repo", "shop", "--json").json
+    assert [file["path"] for file in shape["imports"]] == ["shop/money.py", "shop/stock.py"]
+    assert [file["path"] for file in shape["importers"]] == ["shop/orders.py", "shop/web.py", "tests/test_cart.py"]
+    done = indexed("neighbors", "shop/cart.py", "--repo", "shop", "--direction", "importers")
+    assert "shop/web.py" in done.out
+    assert "shop/money.py" not in done.out
+
+
+def test_graph_json_has_the_documented_shape(empty: Command, shop: Path) -> None:
+    shape = empty("graph", str(shop)).json
+    assert shape["files"] == sorted(path for path in SHOP if path.endswith(".py"))
+    assert shape["languages"] == ["python"] * 8
+    assert ["shop/orders.py", "shop/cart.py"] in shape["edges"]
+    assert shape["edge_kinds"] == ["import"] * len(shape["edges"])
+    [unresolved] = shape["unresolved"]
+    assert (unresolved["path"], unresolved["line"], unresolved["specifier"]) == ("shop/orders.py", 2, "shop.gone")
+    assert len(shape["commit"]) == 40
+    assert empty("repos", "--json").json == {"repositories": []}
+
+
+def test_graphml_and_dot_hold_every_file_and_edge(empty: Command, shop: Path, tmp_path: Path) -> None:
+    edges = len(empty("graph", str(shop)).json["edges"])
+    assert empty("graph", str(shop), "--format", "graphml", "-o", str(tmp_path / "g.xml")).code == 0
+    root = ET.parse(tmp_path / "g.xml").getroot()  # noqa: S314  # we wrote it
+    space = "{http://graphml.graphdrawing.org/xmlns}"
+    assert len(root.findall(f".//{space}node")) == 8
+    assert len(root.findall(f".//{space}edge")) == edges
+    dot = empty("graph", str(shop), "--format", "dot").out
+    assert dot.count(" -> ") == edges
+    assert '"shop/orders.py" -> "shop/cart.py" [kind=import];' in dot
+
+
+def test_explain_says_how_each_import_was_resolved(empty: Command, shop: Path) -> None:
+    done = empty("graph", str(shop), "--explain", "shop/orders.py")
+    assert done.code == 0
+    assert "shop/cart.py" in done.out
+    assert "unresolved" in done.out
+    shape = empty("graph", str(shop), "--explain", "shop/orders.py:2", "--json").json
+    assert [(i["line"], i["specifier"], i["resolved"]) for i in shape["imports"]] == [(2, "shop.gone", "unresolved")]
+    assert shape["imports"][0]["tried"]
+    unknown = empty("graph", str(shop), "--explain", "orders.py")
+    assert unknown.code == 1
+    assert "Did you mean shop/orders.py" in unknown.err
+
+
+def test_export_writes_every_vector(indexed: Command, tmp_path: Path) -> None:
+    done = indexed("export", "shop", "-o", str(tmp_path / "shop.npz"), "--json")
+    assert done.code == 0, done.err
+    with np.load(tmp_path / "shop.npz") as arrays:
+        assert arrays["vectors"].shape == (8, 64)
+        assert arrays["vectors"].dtype == np.float32
+        assert [p for p, alone in zip(arrays["paths"], arrays["isolated"], strict=True) if alone] == [
+            "shop/__init__.py",
+            "tools/alone.py",
+        ]
+    assert list(tmp_path.iterdir()) == [tmp_path / "shop.npz"]
+    unwritable = indexed("export", "shop", "-o", str(tmp_path / "no/such/folder.npz"))
+    assert unwritable.code == 1
+    assert "cannot be written" in unwritable.err
+
+
+def test_queue_commands_submit_work_and_report(run: Command) -> None:
+    assert run("status").out.strip() == "Offline"
+    submitted = run("submit", "github.com/test/shop", "--json").json
+    assert (submitted["created"], submitted["position"]) == (True, 1)
+    assert "already queued" in run("submit", "https://github.com/test/shop.git").out
+    assert run("submit", "https://localhost/a/b").code == 1
+    assert [job["id"] for job in run("jobs", "--json").json["pending"]] == [submitted["job"]["id"]]
+    worked = run("worker", "--once")
+    assert worked.code == 0, worked.err
+    shape = run("jobs", "--json").json
+    assert shape["pending"] == []
+    assert (shape["history"][0]["status"], shape["history"][0]["files_processed"]) == ("complete", 8)
+    assert "complete" in run("jobs").out
+    assert run("remove", "github.com/test/shop", "--json").json == {"removed": "github.com/test/shop"}
+
+
+def test_doctor_finds_nothing_wrong_here_and_says_what_is_wrong_elsewhere(run: Command, tmp_path: Path) -> None:
+    done = run("doctor", "--json")
+    assert done.code == 0, done.out
+    checks = {check["name"]: check["verdict"] for check in done.json["checks"]}
+    assert set(checks) == {"python", "settings", "git", "data directory", "parsers", "pytorch"}
+    assert "fault" not in checks.values()
+    (tmp_path / "file").write_text("")
+    broken = Command(tmp_path / "file" / "data", {"PATH": "/nonexistent", "QUEUE_CAP": "x"})("doctor", "--json")
+    assert broken.code == 1
+    found = {check["name"]: check for check in broken.json["checks"]}
+    assert found["settings"]["verdict"] == found["git"]["verdict"] == "fault"
+    assert "QUEUE_CAP" in found["settings"]["detail"]
+    assert all(check["hint"] for check in found.values() if check["verdict"] == "fault")
+
+
+def test_a_reader_that_closes_the_pipe_ends_the_command_in_silence(empty: Command, tmp_path: Path) -> None:
+    many = write_tree(tmp_path / "many", {f"m{i}.py": f"import m{i + 1}\n" for i in range(3000)})
+    with subprocess.Popen(
+        [*PROGRAM, "graph", str(many)],
+        env=environment(empty.data),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "{\n"
+        process.stdout.close()
+        assert "Traceback" not in process.stderr.read()
+        assert process.wait(60) in {0, 1}
