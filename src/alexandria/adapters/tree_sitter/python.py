@@ -55,8 +55,12 @@ def read(path: str, language: Language, content: bytes) -> SourceFacts:
     status = ReadStatus.SYNTAX_ERROR if root.has_error else ReadStatus.READ
     if b"import" not in content:
         return SourceFacts(path, language, status)
-    query = _query(b"TYPE_CHECKING" in content, b"import_module" in content or b"__import__" in content)
-    captures = QueryCursor(query).captures(root)
+    has_calls = b"import_module" in content or b"__import__" in content
+    cursor = QueryCursor(_query(b"TYPE_CHECKING" in content, has_calls))
+    if not has_calls:  # their arguments may stand further down
+        # Most files import at their top, and walking through the rest would cost a fifth of parsing it.
+        cursor.set_byte_range(0, content.rfind(b"import") + len(b"import"))
+    captures = cursor.captures(root)
     typing = _Spans(captures.get("typing", ()))
     found: list[tuple[int, ImportStatement]] = []
     for node in captures.get("import", ()):
@@ -64,7 +68,7 @@ def read(path: str, language: Language, content: bytes) -> SourceFacts:
     froms = ((node.start_byte, _from(node, typing)) for node in captures.get("from", ()))
     found.extend((place, statement) for place, statement in froms if statement is not None)
     if "call" in captures:
-        found.extend(_calls(captures["call"], captures["argument"], typing))
+        found.extend(_calls(captures["call"], captures.get("argument", []), typing))
     found.sort(key=lambda pair: pair[0])
     return SourceFacts(path, language, status, tuple([statement for _, statement in found]))
 
