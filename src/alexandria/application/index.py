@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TypeVar
 
 from alexandria.application.threads import compute
@@ -244,7 +245,13 @@ def _read_tree(
     not_read: dict[str, ReadStatus] = {}
     facts: list[SourceFacts] = []
     seen_bytes = 0
-    for file in parser.parse(tree.read(languages), cancelled=cancelled):
+    parsable = [path for path in languages if tree.files[path] <= parser.max_file_bytes]
+    too_large = (
+        SourceFacts(path, language, ReadStatus.TOO_LARGE)
+        for path, language in languages.items()
+        if tree.files[path] > parser.max_file_bytes
+    )
+    for file in chain(too_large, parser.parse(tree.read(parsable), cancelled=cancelled)):
         facts.append(file)
         seen_bytes += tree.files[file.path]
         if file.status is not ReadStatus.READ:

@@ -26,7 +26,12 @@ class SourceParser(Protocol):
     """Reads the imports of source files, on all cores when there are many.
 
     It computes and does not wait, so it is plain, not async; callers run it off the event loop.
+
+    Attributes:
+        max_file_bytes: Larger files are not parsed, so nobody needs to read them.
     """
+
+    max_file_bytes: int
 
     @abstractmethod
     def parse(

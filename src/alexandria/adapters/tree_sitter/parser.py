@@ -47,7 +47,7 @@ class TreeSitterParser(SourceParser):
             worker_bytes: Address space a worker may have. A file of 1 MB needs up to 0.5 GB when it is sane.
         """
         self._processes = processes if processes is not None else usable_cores()
-        self._max_file_bytes = max_file_bytes
+        self.max_file_bytes = max_file_bytes
         self._deadline_s = deadline_s
         self._worker_bytes = worker_bytes
 
@@ -99,7 +99,7 @@ class TreeSitterParser(SourceParser):
             raise ValueError(f"{path!r} is no source file of a language that is read")
         if content is None:
             return SourceFacts(path, language, ReadStatus.UNREADABLE)
-        if len(content) > self._max_file_bytes:
+        if len(content) > self.max_file_bytes:
             return SourceFacts(path, language, ReadStatus.TOO_LARGE)
         return path, language, content
 
