@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ Resolver = Callable[[str], Awaitable[Sequence[str]]]
 """Returns the addresses of a host name, as text; raises `OSError` if it has none."""
 
 HTTPS_PORT = 443
+_REPO_PATH = re.compile("(/[!-~]+)/info/refs")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -140,12 +142,15 @@ def redirected(target: Target, location: str) -> Target:
     Raises:
         RepoUnsafeError: It leads to another host, port or scheme, or to no repository.
     """
-    tail = "/info/refs"
     asked = urlsplit(target.url)
-    new = urlsplit(urljoin(target.url + tail, location))
+    try:
+        new = urlsplit(urljoin(f"{target.url}/info/refs", location))
+    except ValueError as error:
+        raise RepoUnsafeError("the host redirects to something that is no address") from error
     if (new.scheme, new.netloc) != (asked.scheme, asked.netloc):
         raise RepoUnsafeError("the host redirects to another host, which is not followed: use the address it leads to")
-    if not new.path.endswith(tail) or not new.path.isascii() or not new.path.isprintable() or ".." in new.path:
+    path = _REPO_PATH.fullmatch(new.path)
+    if path is None or ".." in new.path:
         raise RepoUnsafeError("the host redirects to something that is no repository, for example a page to log in")
-    url = new._replace(path=new.path.removesuffix(tail), query="", fragment="").geturl()
+    url = new._replace(path=path[1], query="", fragment="").geturl()
     return replace(target, url=url)
