@@ -80,9 +80,7 @@ def test_edges_are_those_that_the_imports_were_written_for(
 
 FRAGMENTS = st.sampled_from(
     [
-        *rb"""import export from require( import( './a' " ' ` ${ } { ) type as * , /* */ // \u <T> = @flow""".split(
-            b" "
-        ),
+        *rb"""import export from require( import( './a' " ' ` ${ } { ) type as * , /* */ // <T> = @flow""".split(b" "),
         *(b" ", b"\n", b"\r", b"\0", b"\xff\xfe", b"\xe9"),
     ]
 )

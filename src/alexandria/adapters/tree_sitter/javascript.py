@@ -32,6 +32,16 @@ _IMPORT_EQUALS = """
 (import_alias (identifier) @function (#eq? @function "require")) @alias
 """
 
+# Where an import may be written. Each pattern starts with a plain word, which the engine finds fast;
+# whether it is an import at all is for the syntax tree to say.
+_KEYWORDS = (
+    re.compile(rb"import(?:\s*[^\w\s]|\s+\w)"),
+    re.compile(rb"require\s*[(?</]"),
+    re.compile(rb"""from\s*['"/]"""),
+)
+_OVER_LITERAL = re.compile(rb"""[^'"`]*(?:'[^']*'?|"[^"]*"?|`[^`]*`?)?""")
+# Signs of an import that is no statement at the top of the file.
+_DEEP = (re.compile(rb"import\s*[(/?]"), re.compile(rb"require\s*[(?</]"), re.compile(rb"declare\s+module"))
 _BLOCK_OR_LINE_COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)|//[^\n]*", re.DOTALL)
 _ESCAPE = re.compile(r"\\(?:u\{([0-9a-fA-F]{1,6})\}|u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(\r\n|.))", re.DOTALL)
 _SIMPLE_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "v": "\v", "0": "\0", "\n": "", "\r\n": ""}
@@ -86,8 +96,7 @@ def read(path: str, language: Language, content: bytes) -> SourceFacts:
         content = content.decode("utf-16", "replace").encode()
     grammar = _grammar_of(path, language, content)
     root = _parser(grammar).parse(content).root_node
-    query = _query(grammar, with_require=b"require" in content)
-    captures = tree_sitter.QueryCursor(query).captures(root)
+    captures = _captures(grammar, root, content)
     found = [(node.start_byte, _statement(node, content)) for node in captures.get("source", ())]
     for name, form in (("dynamic", ImportForm.DYNAMIC), ("require", ImportForm.REQUIRE)):
         found += [(node.start_byte, _call(node, content, form)) for node in captures.get(name, ())]
@@ -100,6 +109,21 @@ def read(path: str, language: Language, content: bytes) -> SourceFacts:
         ReadStatus.SYNTAX_ERROR if root.has_error else ReadStatus.READ,
         tuple(statement for _, statement in found),
     )
+
+
+def _captures(grammar: str, root: Node, content: bytes) -> dict[str, list[Node]]:
+    """Run the query over that part of the tree where an import can be; the walk is what costs, not the patterns."""
+    last = max((match.start() for keyword in _KEYWORDS for match in keyword.finditer(content)), default=-1)
+    if last < 0:
+        return {}
+    cursor = tree_sitter.QueryCursor(_query(grammar, with_require=b"require" in content))
+    if root.has_error or any(sign.search(content) for sign in _DEEP):
+        end = _OVER_LITERAL.match(content, last)
+        cursor.set_byte_range(0, end.end() if end else len(content))
+    else:
+        # Statements stand at the top and nowhere else: not one body of a function need be looked into.
+        cursor.set_max_start_depth(2)
+    return cursor.captures(root)
 
 
 def _grammar_of(path: str, language: Language, content: bytes) -> str:
