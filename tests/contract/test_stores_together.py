@@ -28,11 +28,13 @@ class Run:
         batch: What it uploads.
         least: How many vectors must be there at least.
         most: How many may be there.
+        counted: All of them were counted, so it goes on to activate, whatever happens meanwhile.
     """
 
     batch: VectorBatch
     least: int = 0
     most: int = 0
+    counted: bool = False
 
     @property
     def size(self) -> int:
@@ -68,12 +70,20 @@ class StoresMachine(RuleBasedStateMachine):
         self.directory = self.directories.enter_context(store_directory())
         self.models = {repo: Model() for repo in REPOS}
         self.tokens = 0
+        self.touched: Run | None = None
         self.loop.run(self.open())
 
     async def open(self) -> None:
+        """Open the stores as two programs do; stores that last no longer than a program have only one."""
         self.opened = AsyncExitStack()
-        self.vectors: VectorStore = await self.opened.enter_async_context(self.deployment.vectors(self.directory))
-        self.catalog: Catalog = await self.opened.enter_async_context(self.deployment.catalog(self.directory))
+        self.programs: list[tuple[VectorStore, Catalog]] = [
+            (
+                await self.opened.enter_async_context(self.deployment.vectors(self.directory)),
+                await self.opened.enter_async_context(self.deployment.catalog(self.directory)),
+            )
+            for _ in range(2 if self.deployment.lasting else 1)
+        ]
+        self.vectors, self.catalog = self.programs[0]
 
     def teardown(self) -> None:
         self.loop.run(self.opened.aclose())
@@ -81,8 +91,9 @@ class StoresMachine(RuleBasedStateMachine):
         self.directories.close()
 
     def a_run(self, data: st.DataObject, repo: str) -> Run | None:
-        runs = self.models[repo].runs
-        return data.draw(st.sampled_from(runs), label="run") if runs else None
+        runs = self.models[repo].runs[-3:]
+        self.touched = data.draw(st.sampled_from(runs), label="run") if runs else None
+        return self.touched
 
     @rule(repo=st.sampled_from(REPOS), size=st.integers(1, 9), announce=st.booleans())
     def start(self, repo: str, size: int, announce: bool) -> None:
@@ -112,7 +123,7 @@ class StoresMachine(RuleBasedStateMachine):
         if run := self.a_run(data, repo):
 
             async def upload_and_search() -> None:
-                await asyncio.gather(self.vectors.upload(run.batch), self.search(REPOS[0]), self.search(REPOS[1]))
+                await asyncio.gather(self.vectors.upload(run.batch), *(self.search(repo) for repo in REPOS))
 
             self.loop.run(upload_and_search())
             run.least = run.most = run.size
@@ -140,10 +151,16 @@ class StoresMachine(RuleBasedStateMachine):
             run.most = run.size
 
     @rule(repo=st.sampled_from(REPOS), data=st.data())
-    def activate_what_is_complete(self, repo: str, data: st.DataObject) -> None:
-        """Do as the use case does: count, then activate. Also late, and again."""
+    def count(self, repo: str, data: st.DataObject) -> None:
+        """Do as the use case does before it activates; only what is complete is activated."""
+        if run := self.a_run(data, repo):
+            run.counted = self.loop.run(self.vectors.count(repo, run.batch.generation)) == run.size
+
+    @rule(repo=st.sampled_from(REPOS), data=st.data())
+    def activate(self, repo: str, data: st.DataObject) -> None:
+        """Activate what was counted, however long ago; also again."""
         run, model = self.a_run(data, repo), self.models[repo]
-        if run is None or self.loop.run(self.vectors.count(repo, run.batch.generation)) != run.size:
+        if run is None or not run.counted:
             return
         graph = graph_of(files=run.batch.embeddings.paths)
         snapshot = snapshot_of(repo, graph, generation=run.batch.generation)
@@ -184,17 +201,22 @@ class StoresMachine(RuleBasedStateMachine):
         self.loop.run(self.opened.aclose())
         self.loop.run(self.open())
 
-    @rule(repo=st.sampled_from(REPOS), data=st.data())
-    def search_in_a_generation_that_is_not_current(self, repo: str, data: st.DataObject) -> None:
-        """Nothing that a store remembers of an unfinished or swept generation may be taken for it later."""
-        if run := self.a_run(data, repo):
+    @precondition(lambda self: self.deployment.lasting)
+    @rule()
+    def go_on_in_the_other_program(self) -> None:
+        """What one program remembers must not hide what the other has done."""
+        self.programs.reverse()
+        self.vectors, self.catalog = self.programs[0]
 
-            async def look() -> None:
-                stored = await self.vectors.export(repo, run.batch.generation)
-                assert run.least <= len(stored.paths) <= run.most
-                assert set(stored.paths) <= set(run.batch.embeddings.paths)
-
-            self.loop.run(look())
+    @invariant()
+    def what_a_run_has_stored_is_its_own(self) -> None:
+        """Nothing that a store remembers of an unfinished or swept generation is taken for it later."""
+        if self.touched is not None:
+            batch = self.touched.batch
+            for vectors, _ in self.programs:
+                stored = self.loop.run(vectors.export(batch.repo, batch.generation))
+                assert self.touched.least <= len(stored.paths) <= self.touched.most
+                assert set(stored.paths) <= set(batch.embeddings.paths)
 
     @invariant()
     def counts_are_exact(self) -> None:
@@ -208,22 +230,26 @@ class StoresMachine(RuleBasedStateMachine):
             self.loop.run(self.search(repo))
 
     async def search(self, repo: str) -> None:
+        for vectors, catalog in self.programs:
+            await self.search_in(vectors, catalog, repo)
+
+    async def search_in(self, vectors: VectorStore, catalog: Catalog, repo: str) -> None:
         visible = self.models[repo].visible
         try:
-            snapshot = await self.catalog.snapshot(repo)
+            snapshot = await catalog.snapshot(repo)
         except RepositoryNotFoundError:
             assert visible is None
             return
         assert visible is not None
         assert snapshot.generation == visible.generation
-        assert tuple(f.path for f in await self.catalog.files(repo)) == visible.embeddings.paths
-        hits = await self.vectors.similar(repo, snapshot.generation, "same.py", k=20)
+        assert tuple(f.path for f in await catalog.files(repo)) == visible.embeddings.paths
+        hits = await vectors.similar(repo, snapshot.generation, "same.py", k=20)
         check_hits(hits, visible, "same.py", k=20)
         with pytest.raises(VectorNotFoundError):
-            await self.vectors.similar(repo, snapshot.generation, "never.py", k=1)
+            await vectors.similar(repo, snapshot.generation, "never.py", k=1)
 
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)
 def test_a_search_is_never_mixed_or_partial(name: str) -> None:
     machine = type("Machine", (StoresMachine,), {"deployment": DEPLOYMENTS[name]})
-    run_state_machine_as_test(machine, settings=settings(max_examples=100, stateful_step_count=25, deadline=None))
+    run_state_machine_as_test(machine, settings=settings(max_examples=100, stateful_step_count=30, deadline=None))
