@@ -215,7 +215,8 @@ def test_a_blank_import_means_the_files_with_init_functions() -> None:
 
 
 def test_init_functions_of_one_package_do_not_know_each_other() -> None:
-    files = {"a.go": "package p\nfunc init() { init() }\n", "b.go": "package p\nfunc init() {}\n"}
+    files = {"a.go": "package p\nfunc init() {}\n", "b.go": "package p\nfunc init() {}\nfunc b() {}\n"}
+    files["c.go"] = "package p\nfunc c() { init() }\n"  # does not compile: init cannot be called
     assert edges_of(files) == {}
 
 
@@ -583,6 +584,9 @@ SAME_PACKAGE = {
         "func f() { select { case name := <-name: } }",
         "func f() { if x := name; x {} }",
         "func f() { type T[name any] int; name() }",
+        "func f() { switch x.(type) { case int: name := 1; _ = name; case string: name() } }",
+        "func f() { switch x { default: name := 1; _ = name; case 2: name() } }",
+        "func f() { select { case <-c: name := 1; _ = name; default: name() } }",
     ],
 )
 def test_a_bare_use_means_the_same_package(body: str) -> None:
