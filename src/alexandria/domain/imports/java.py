@@ -194,7 +194,8 @@ class _Used:
                 self.same_package.append((name, types.nearest(file.path, own[name])))
             elif "." in name:
                 if found := types.find(file.path, name):
-                    self.written_out.append((name, found[0]))
+                    path, package, _ = found
+                    (self.same_package if package == file.package else self.written_out).append((name, path))
             elif self._wildcards:
                 self._demand(name)
 
