@@ -294,6 +294,11 @@ def test_written_out_name(use: str) -> None:
     assert only.line == 0
 
 
+def test_written_out_name_of_the_same_package_is_implicit() -> None:
+    files = {"p/A.java": "package p; class A { p.B x; }", "p/B.java": "package p; class B { }"}
+    assert edges_of(files) == {("p/A.java", "p/B.java"): "implicit"}
+
+
 def test_chain_of_variables_is_no_written_out_name() -> None:
     files = {
         "p/A.java": "package p; class A { int x = a.b.c.d; { a.b.f(); } }",

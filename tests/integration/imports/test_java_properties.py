@@ -136,7 +136,7 @@ def connect(draw: st.DrawFn, repository: Repository, file: File) -> None:
     for other in draw(st.lists(others, max_size=2, unique_by=id)):
         if other.package:
             file.written_out.append(other.qualified)
-            repository.edge(file, other, "import")
+            repository.edge(file, other, "implicit" if other.package == file.package else "import")
 
 
 @settings(max_examples=200, deadline=None)
