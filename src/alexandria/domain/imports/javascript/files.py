@@ -89,15 +89,26 @@ class Glob:
     """
 
     def __init__(self, pattern: str) -> None:
-        self._alternatives = [
-            tuple(None if part == "**" else _segment(part) for part in alternative.split("/"))
-            for alternative in _expand(pattern)
-        ]
+        self._alternatives = [_Alternative(alternative) for alternative in _expand(pattern)]
 
     def matches(self, path: str) -> bool:
         """Say whether the whole of `path` matches."""
-        parts = path.split("/")
-        return any(_matches(alternative, parts) for alternative in self._alternatives)
+        return any(alternative.matches(path) for alternative in self._alternatives)
+
+
+class _Alternative:
+    """A glob without braces."""
+
+    def __init__(self, pattern: str) -> None:
+        self._start = re.split(r"[*?]", pattern, maxsplit=1)[0]
+        self._is_tree = pattern == self._start + "**" and self._start.endswith("/")
+        self._segments = tuple(None if part == "**" else _segment(part) for part in pattern.split("/"))
+
+    def matches(self, path: str) -> bool:
+        # What stands before the first wildcard decides most questions; there is one for every file and project.
+        if not (path + "/").startswith(self._start):
+            return False
+        return self._is_tree or _matches(self._segments, path.split("/"))
 
 
 def _matches(segments: tuple[re.Pattern[str] | None, ...], parts: list[str]) -> bool:

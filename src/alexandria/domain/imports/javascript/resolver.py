@@ -68,7 +68,7 @@ class Resolver:
         """Resolve every import of one file."""
         if not facts.imports:
             return FileOutcome(facts.path)
-        importer = _Importer(parent(facts.path), is_declaration(facts.path), tuple(self._configs.for_file(facts.path)))
+        importer = _Importer(parent(facts.path), is_declaration(facts.path), self._configs.for_file(facts.path))
         return FileOutcome(facts.path, tuple(self._outcome(statement, importer) for statement in facts.imports))
 
     def _outcome(self, statement: ImportStatement, importer: _Importer) -> Outcome:

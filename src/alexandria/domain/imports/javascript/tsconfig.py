@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -118,6 +119,7 @@ class TsConfigs:
         self._read: dict[str, dict[str, Any]] = {}
         self._configs: dict[str, TsConfig] = {}
         self._inheriting: dict[str, tuple[dict[str, _Option], dict[str, _Option]]] = {}
+        self._referred: dict[str, list[TsConfig]] = {}
         self._nearest: dict[str, str | None] = {}
 
     def extended(self, path: str) -> list[str]:
@@ -145,7 +147,7 @@ class TsConfigs:
             self._read[path] = jsonc.load_object(self._manifests.get(path, ""))
         return self._read[path]
 
-    def for_file(self, path: str) -> list[TsConfig]:
+    def for_file(self, path: str) -> tuple[TsConfig, ...]:
         """Return the configurations that hold for a file, the one that decides first.
 
         That is the nearest `tsconfig.json`, else `jsconfig.json`. When it refers to other projects and does not
@@ -153,23 +155,25 @@ class TsConfigs:
         """
         nearest = self._nearest_path(parent(path))
         if nearest is None:
-            return []
+            return ()
         config = self.config(nearest)
         if not config.references or config.covers(path):
-            return [config]
-        projects = list(self._projects(config))
-        return [*(project for project in projects if project.covers(path)), config]
+            return (config,)
+        project = next((project for project in self._projects(config) if project.covers(path)), None)
+        return (config,) if project is None else (project, config)
 
-    def _projects(self, config: TsConfig) -> Iterator[TsConfig]:
-        seen = {config.path}
-        waiting = list(config.references)
-        while waiting:
-            path = waiting.pop(0)
-            if path not in seen and path in self._manifests:
-                seen.add(path)
-                project = self.config(path)
-                yield project
-                waiting.extend(project.references)
+    def _projects(self, config: TsConfig) -> list[TsConfig]:
+        """Return the projects that a configuration refers to, directly or not, in that order."""
+        if config.path not in self._referred:
+            found: dict[str, TsConfig] = {}
+            waiting = deque(config.references)
+            while waiting:
+                path = waiting.popleft()
+                if path != config.path and path not in found and path in self._manifests:
+                    found[path] = self.config(path)
+                    waiting.extend(found[path].references)
+            self._referred[config.path] = list(found.values())
+        return self._referred[config.path]
 
     def _nearest_path(self, directory: str) -> str | None:
         if directory in self._nearest:
