@@ -21,8 +21,10 @@ from alexandria.domain.embedding import DIMENSION, EmbeddingReport, EmbeddingSet
 from alexandria.domain.graph import DependencyGraph
 from alexandria.entrypoints.library import Alexandria
 from alexandria.entrypoints.settings import Settings
+from alexandria.ports.catalog import Catalog
 from alexandria.ports.graph_embedder import EmbeddingCancelledError, GraphEmbedder, TrainingProgress, never
 from alexandria.ports.job_queue import QueueRules
+from alexandria.ports.vector_store import VectorStore
 
 
 class RandomEmbedder(GraphEmbedder):
@@ -89,8 +91,8 @@ class MemoryWorld:
     """Every port, to look at from outside, and the library over them."""
 
     clock: ManualClock = field(default_factory=lambda: ManualClock(datetime(2026, 1, 1, tzinfo=UTC)))
-    catalog: MemoryCatalog = field(default_factory=MemoryCatalog)
-    vectors: MemoryVectorStore = field(default_factory=MemoryVectorStore)
+    catalog: Catalog = field(default_factory=MemoryCatalog)
+    vectors: VectorStore = field(default_factory=MemoryVectorStore)
     embedder: GraphEmbedder = field(default_factory=RandomEmbedder)
     mirror: str = ""
 
