@@ -6,13 +6,17 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from alexandria.adapters.memory.clock import ManualClock
 from alexandria.adapters.memory.job_queue import MemoryJobQueue
 from alexandria.adapters.memory.status_board import MemoryStatusBoard
+from alexandria.adapters.redis.job_queue import RedisJobQueue
+from alexandria.adapters.redis.status_board import RedisStatusBoard
+from alexandria.adapters.redis.tcp import TcpScriptStore
 from alexandria.adapters.sqlite.database import Database
 from alexandria.adapters.sqlite.job_queue import SqliteJobQueue
 from alexandria.adapters.sqlite.status_board import SqliteStatusBoard
@@ -20,6 +24,7 @@ from alexandria.domain.job import Job, JobRecord, JobState
 from alexandria.domain.repo_url import RepoUrl
 from alexandria.ports.job_queue import Claim, JobQueue, QueueRules
 from alexandria.ports.status_board import StatusBoard
+from support.valkey import valkey_url
 
 START = datetime(2026, 5, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 FLASK = RepoUrl("github.com/pallets/flask")
@@ -108,7 +113,64 @@ async def open_sqlite(rules: QueueRules) -> AsyncIterator[OpenStore]:
             await cut_off()
 
 
-STORES: dict[str, Opener] = {"memory": open_memory, "sqlite": open_sqlite}
+class TcpScriptStoreAt(TcpScriptStore):
+    """The way to a real server whose scripts are told the time by the test."""
+
+    def __init__(self, url: str, clock: ManualClock) -> None:
+        super().__init__(url)
+        self._clock = clock
+
+    async def now_us(self) -> int:
+        return (self._clock.now() - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+@asynccontextmanager
+async def open_redis(rules: QueueRules) -> AsyncIterator[OpenStore]:
+    clock = ManualClock(START)
+    numbers = count()
+    ways: list[TcpScriptStore] = []
+
+    def way() -> TcpScriptStore:
+        ways.append(TcpScriptStoreAt(valkey_url(), clock))
+        return ways[-1]
+
+    def peer() -> JobQueue:
+        return RedisJobQueue(way(), rules, new_id=lambda: f"adopted-{next(numbers)}")
+
+    async def reopen() -> None:
+        while ways:
+            await ways.pop().close()
+        store.queue, store.board = peer(), RedisStatusBoard(way())
+
+    async def spoil_history() -> None:
+        await ways[0].command("LSET", "job_history", 0, '{"job_id"')
+
+    async def cut_off() -> None:
+        while ways:
+            await ways.pop().close()
+        nobody = TcpScriptStoreAt("redis://127.0.0.1:1", clock)
+        ways.append(nobody)
+        store.queue, store.board = RedisJobQueue(nobody, rules, new_id=str), RedisStatusBoard(nobody)
+
+    await way().command("FLUSHALL")
+    store = OpenStore(
+        peer(),
+        RedisStatusBoard(ways[0]),
+        clock,
+        rules,
+        peer=peer,
+        reopen=reopen,
+        spoil_history=spoil_history,
+        cut_off=cut_off,
+    )
+    try:
+        yield store
+    finally:
+        for opened in ways:
+            await opened.close()
+
+
+STORES: dict[str, Opener] = {"memory": open_memory, "sqlite": open_sqlite, "redis": open_redis}
 
 
 def repo(number: int) -> RepoUrl:

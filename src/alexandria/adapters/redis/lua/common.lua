@@ -1,0 +1,246 @@
+-- Put before every script of the queue. KEYS are the same for all: they are declared, none is made up.
+local QUEUE, HISTORY, JOBS, ENDED, TOKEN = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+-- ARGV: time in microseconds or '', rules, arguments of the call, record for the history or ''.
+local rules, call, record = cjson.decode(ARGV[2]), cjson.decode(ARGV[3]), ARGV[4]
+
+local function server_time()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000000 + tonumber(time[2])
+end
+
+local now = tonumber(ARGV[1]) or server_time()
+
+-- cjson writes 14 digits of a number; microseconds have 16, so they are kept as text.
+local function whole(number)
+  return string.format('%.0f', number)
+end
+
+local function reply(answer)
+  return cjson.encode(answer)
+end
+
+-- 2026-05-01T12:00:00.250000+00:00, by the algorithm `civil_from_days` of Howard Hinnant.
+local function iso(us)
+  local seconds, micros = math.floor(us / 1000000), us % 1000000
+  local days, rest = math.floor(seconds / 86400) + 719468, seconds % 86400
+  local era = math.floor(days / 146097)
+  local of_era = days - era * 146097
+  local year_of_era = math.floor(
+    (of_era - math.floor(of_era / 1460) + math.floor(of_era / 36524) - math.floor(of_era / 146096)) / 365
+  )
+  local of_year = of_era - (365 * year_of_era + math.floor(year_of_era / 4) - math.floor(year_of_era / 100))
+  local shifted = math.floor((5 * of_year + 2) / 153)
+  local day = of_year - math.floor((153 * shifted + 2) / 5) + 1
+  local month = shifted < 10 and shifted + 3 or shifted - 9
+  local year = year_of_era + era * 400 + (month <= 2 and 1 or 0)
+  return string.format('%04d-%02d-%02dT%02d:%02d:%02d.%06d+00:00', year, month, day,
+    math.floor(rest / 3600), math.floor(rest / 60) % 60, rest % 60, micros)
+end
+
+-- Active jobs by id, and by the element of the list that stands for them; `line` is that list.
+local jobs, of_item, line = {}, {}, {}
+
+-- Read the whole queue; return the elements of the list that this program did not write.
+local function load()
+  for _, text in ipairs(redis.call('HVALS', JOBS)) do
+    local job = cjson.decode(text)
+    jobs[job.id], of_item[job.item] = job, job
+  end
+  line = redis.call('LRANGE', QUEUE, 0, -1)
+  local foreign = {}
+  for _, item in ipairs(line) do
+    if not of_item[item] then
+      -- What we accept is ASCII; other bytes may not survive the way to the client.
+      foreign[#foreign + 1] = {redis.sha1hex(item), (string.gsub(item, '[\128-\255]', '?'))}
+    end
+  end
+  return #foreign > 0 and reply({foreign = foreign}) or nil
+end
+
+local function save(job)
+  redis.call('HSET', JOBS, job.id, cjson.encode(job))
+end
+
+local function leave_line(job)
+  redis.call('LREM', QUEUE, 1, job.item)
+  for index, item in ipairs(line) do
+    if item == job.item then
+      table.remove(line, index)
+      return
+    end
+  end
+end
+
+local function to_front(job)
+  redis.call('LPUSH', QUEUE, job.item)
+  table.insert(line, 1, job.item)
+end
+
+local function to_end(job)
+  redis.call('RPUSH', QUEUE, job.item)
+  table.insert(line, job.item)
+end
+
+-- Sort jobs by a time, then by id.
+local function by(name)
+  return function(a, b)
+    local first, second = tonumber(a[name]), tonumber(b[name])
+    if first ~= second then
+      return first < second
+    end
+    return a.id < b.id
+  end
+end
+
+local function delayed()
+  local later = {}
+  for _, job in pairs(jobs) do
+    if job.state == 'queued' and job.due_us then
+      later[#later + 1] = job
+    end
+  end
+  table.sort(later, by('due_us'))
+  return later
+end
+
+-- Jobs that wait, the next to be claimed first.
+local function waiting()
+  local all = {}
+  for _, item in ipairs(line) do
+    all[#all + 1] = of_item[item]
+  end
+  for _, job in ipairs(delayed()) do
+    all[#all + 1] = job
+  end
+  return all
+end
+
+local function position(id)
+  for index, job in ipairs(waiting()) do
+    if job.id == id then
+      return index
+    end
+  end
+  return 0
+end
+
+local function id_of(text)
+  local readable, entry = pcall(cjson.decode, text)
+  if readable and type(entry) == 'table' then
+    return entry.job_id
+  end
+  return string.match(text, '"job_id":%s*"([^"\\]+)"')
+end
+
+local function record_of(id)
+  for _, text in ipairs(redis.call('LRANGE', HISTORY, 0, -1)) do
+    if id_of(text) == id then
+      return text
+    end
+  end
+  return nil
+end
+
+local function add_to_history(text)
+  redis.call('LPUSH', HISTORY, text)
+  redis.call('LTRIM', HISTORY, 0, rules.history_length - 1)
+end
+
+-- Forget ended jobs whose record has left the history.
+local function sweep()
+  if redis.call('HLEN', ENDED) <= rules.history_length then
+    return
+  end
+  local known = {}
+  for _, text in ipairs(redis.call('LRANGE', HISTORY, 0, -1)) do
+    known[id_of(text) or ''] = true
+  end
+  for _, id in ipairs(redis.call('HKEYS', ENDED)) do
+    if not known[id] then
+      redis.call('HDEL', ENDED, id)
+    end
+  end
+end
+
+local function finish(job, state, text)
+  redis.call('HDEL', JOBS, job.id)
+  jobs[job.id] = nil
+  if job.state == 'queued' and not job.due_us then
+    leave_line(job)
+  end
+  job.state, job.due_us, job.cancel = state, nil, nil
+  redis.call('HSET', ENDED, job.id, cjson.encode(job))
+  add_to_history(text)
+  sweep()
+end
+
+local function finish_waiting(job, state, reason)
+  finish(job, state, cjson.encode({
+    job_id = job.id, repo_url = 'https://' .. job.repo, status = state, timestamp = iso(now), reason = reason,
+    attempt = job.attempt,
+  }))
+end
+
+local function skip_stale()
+  for _, job in ipairs(waiting()) do
+    local age_us = now - tonumber(job.submitted_us)
+    if age_us > job.ttl_s * 1000000 then
+      finish_waiting(job, 'skipped', string.format(
+        'waited for %.0f s, longer than its time to live of %d s', age_us / 1000000, job.ttl_s))
+    end
+  end
+end
+
+-- The job that the call's claim holds, or nil.
+local function held()
+  local text = redis.call('HGET', JOBS, call.id)
+  local job = text and cjson.decode(text)
+  if job and job.state == 'running' and job.token == call.token then
+    return job
+  end
+  return nil
+end
+
+-- Whether the call's claim was ended by one of `events` before: then this is a repetition.
+local function ended_by(...)
+  local text = redis.call('HGET', JOBS, call.id) or redis.call('HGET', ENDED, call.id)
+  local job = text and cjson.decode(text)
+  for _, event in ipairs({...}) do
+    if job and job.token == call.token and job.ended_by == event then
+      return job
+    end
+  end
+  return nil
+end
+
+local function new_job(submitted_us)
+  local job = {
+    id = call.id, repo = call.repo, ref = call.ref, submitted_us = whole(submitted_us), ttl_s = rules.ttl_s,
+    attempt = 0, state = 'queued',
+  }
+  job.item = cjson.encode({
+    job_id = call.id, repo_url = 'https://' .. call.repo, ref = call.ref, submitted_at = iso(submitted_us),
+  })
+  return job
+end
+
+local function active(repo, ref)
+  for _, job in pairs(jobs) do
+    if job.repo == repo and job.ref == ref then
+      return job
+    end
+  end
+  return nil
+end
+
+local function view(id)
+  local job = jobs[id]
+  if job then
+    return reply({job = job, position = position(id)})
+  end
+  local text = redis.call('HGET', ENDED, id)
+  if not text then
+    return reply({error = 'unknown'})
+  end
+  return reply({job = cjson.decode(text), position = 0, record = record_of(id)})
+end

@@ -1,0 +1,1 @@
+return load() or view(call.id)

@@ -1,0 +1,1 @@
+return load() or reply({jobs = waiting()})

@@ -1,0 +1,229 @@
+"""What only a queue on a real Redis server does: foreign tasks, keys, commands, the server's clock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+import pytest
+
+from alexandria.adapters.redis.job_queue import KEYS, QUEUE_KEY, RedisJobQueue
+from alexandria.adapters.redis.status_board import STATUS_KEY, WORKERS_KEY, RedisStatusBoard
+from alexandria.adapters.redis.tcp import TcpScriptStore
+from alexandria.domain.job import JobState, Phase
+from alexandria.domain.repo_url import RepoUrl
+from alexandria.domain.worker_status import WorkerStatus
+from alexandria.ports.job_queue import JobQueueError, JobQueueUnavailableError, QueueRules
+from alexandria.ports.status_board import WorkerReport
+from contract.queues import FLASK, ids, record_of, repo
+from support.valkey import valkey_url
+
+RULES = QueueRules(history_length=5)
+
+
+@pytest.fixture
+async def store() -> AsyncIterator[TcpScriptStore]:
+    async with TcpScriptStore(valkey_url()) as opened:
+        await opened.command("FLUSHALL")
+        yield opened
+
+
+@pytest.fixture
+def queue(store: TcpScriptStore) -> RedisJobQueue:
+    numbers = count()
+    return RedisJobQueue(store, RULES, new_id=lambda: f"adopted-{next(numbers)}")
+
+
+async def calls(store: TcpScriptStore) -> int:
+    """Return how many commands the server has run, those inside scripts counted, those of this counting not."""
+    stats = str(await store.command("INFO", "commandstats"))
+    counts = [line.removeprefix("cmdstat_").split(":calls=") for line in stats.splitlines() if "calls=" in line]
+    own = ("info", "config", "client", "hello")
+    return sum(int(rest.split(",")[0]) for name, rest in counts if not name.startswith(own))
+
+
+async def cost(store: TcpScriptStore, call: Callable[[], Awaitable[object]]) -> int:
+    before = await calls(store)
+    await call()
+    return await calls(store) - before
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        "https://github.com/pallets/flask",
+        " github.com/pallets/flask.git ",
+        '{"repo_url": "https://github.com/pallets/flask"}',
+        '{"url": "git@github.com:pallets/flask.git", "submitted": "yesterday"}',
+    ],
+)
+async def test_task_of_an_older_program_becomes_a_job_in_its_place(
+    store: TcpScriptStore, queue: RedisJobQueue, task: str
+) -> None:
+    await queue.enqueue("first", repo(1))
+    await store.command("RPUSH", QUEUE_KEY, task)
+    enqueued = await queue.enqueue("third", repo(3))
+    assert (enqueued.position, enqueued.pending) == (3, 3)
+    assert ids(await queue.pending()) == ["first", "adopted-0", "third"]
+    job = (await queue.get("adopted-0")).job
+    assert (job.repo, job.ref, job.ttl_s, job.state) == (FLASK, "", RULES.ttl_s, JobState.QUEUED)
+
+
+async def test_idle_worker_finds_a_bare_url(store: TcpScriptStore, queue: RedisJobQueue) -> None:
+    assert await queue.claim("w") is None
+    await store.command("RPUSH", QUEUE_KEY, "https://github.com/pallets/flask")
+    claim = await queue.claim("w")
+    assert claim is not None
+    assert claim.job.repo == FLASK
+    await queue.complete(claim, record_of(claim, JobState.COMPLETE))
+    assert await store.command("EXISTS", QUEUE_KEY) == 0
+
+
+async def test_url_that_was_pushed_twice_is_one_job(store: TcpScriptStore, queue: RedisJobQueue) -> None:
+    await store.command("RPUSH", QUEUE_KEY, *["https://github.com/pallets/flask"] * 3)
+    assert len(await queue.pending()) == 1
+    assert await store.command("LLEN", QUEUE_KEY) == 1
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        "file:///etc/passwd",
+        "",
+        "{",
+        "[" * 5000,
+        '{"repo_url": 5}',
+        "{}",
+        "\u202ehttps://x",
+        "a\0b",
+        '{"job_id":"first"}',
+    ],
+)
+async def test_task_that_cannot_be_a_job_is_recorded_and_blocks_nothing(
+    store: TcpScriptStore, queue: RedisJobQueue, task: str
+) -> None:
+    await store.command("RPUSH", QUEUE_KEY, task)
+    await queue.enqueue("a", FLASK)
+    claim = await queue.claim("w")
+    assert claim is not None
+    assert claim.job.id == "a"
+    [record] = await queue.history()
+    assert (record.job_id, record.status) == ("adopted-0", JobState.FAILED)
+    assert "not a repository URL" in record.reason
+    assert await store.command("LLEN", QUEUE_KEY) == 0
+
+
+async def test_list_that_was_emptied_by_hand_loses_no_job(store: TcpScriptStore, queue: RedisJobQueue) -> None:
+    await queue.enqueue("a", FLASK)
+    await queue.enqueue("b", repo(1))
+    await store.command("DEL", QUEUE_KEY)
+    claims = [await queue.claim("w"), await queue.claim("w")]
+    assert sorted(claim.job.id for claim in claims if claim) == ["a", "b"]
+
+
+async def test_list_reads_well_with_redis_cli(store: TcpScriptStore, queue: RedisJobQueue) -> None:
+    await queue.enqueue("a", FLASK, "main")
+    task = json.loads(str(await store.command("LINDEX", QUEUE_KEY, 0)))
+    submitted_at = datetime.fromisoformat(task.pop("submitted_at"))
+    assert task == {"job_id": "a", "repo_url": FLASK.url, "ref": "main"}
+    assert submitted_at == (await queue.get("a")).job.submitted_at
+
+
+async def test_key_of_another_type_is_reported_and_not_called_unavailable(
+    store: TcpScriptStore, queue: RedisJobQueue
+) -> None:
+    await store.command("SET", QUEUE_KEY, "not a list")
+    with pytest.raises(JobQueueError) as refusal:
+        await queue.enqueue("a", FLASK)
+    assert not isinstance(refusal.value, JobQueueUnavailableError)
+
+
+async def test_servers_clock_judges_where_its_scripts_may_read_it(store: TcpScriptStore) -> None:
+    queue = RedisJobQueue(store, QueueRules(lease_s=0.001), new_id=str)
+    board = RedisStatusBoard(store)
+    job = (await queue.enqueue("a", FLASK)).job
+    assert abs(job.submitted_at - datetime.now(UTC)) < timedelta(minutes=1)
+    first = await queue.claim("w")
+    assert first is not None
+    while (second := await queue.claim("v")) is None:
+        pass  # each turn asks the server, whose clock goes on
+    assert (second.job.id, second.job.attempt) == ("a", 2)
+    await board.publish(WorkerReport("w", WorkerStatus.idle()), ttl_s=3600)
+    assert await board.status() == WorkerStatus.idle()
+
+
+async def test_key_for_people_holds_the_word_of_all_workers_and_expires(store: TcpScriptStore) -> None:
+    board = RedisStatusBoard(store)
+    busy = WorkerStatus.training(FLASK.url)
+    await board.publish(WorkerReport("a", busy), ttl_s=3600)
+    await board.publish(WorkerReport("b", WorkerStatus.idle()), ttl_s=3600)
+    assert await store.command("GET", STATUS_KEY) == busy.text
+    remaining = await store.command("PTTL", STATUS_KEY)
+    assert isinstance(remaining, int)
+    assert 0 < remaining <= 3_600_000
+    await board.publish(WorkerReport("a", WorkerStatus.offline()), ttl_s=3600)
+    assert await store.command("GET", STATUS_KEY) == "Idle"
+    await board.publish(WorkerReport("b", WorkerStatus.offline()), ttl_s=3600)
+    assert await store.command("EXISTS", STATUS_KEY, WORKERS_KEY) == 0
+
+
+async def test_no_key_grows_without_bound(store: TcpScriptStore, queue: RedisJobQueue) -> None:
+    sizes = []
+    for number in range(60):
+        await queue.enqueue(f"job-{number:04}", RepoUrl(f"github.com/owner/name-{number:04}"))
+        if number % 3 == 0:
+            await queue.cancel(f"job-{number:04}")
+            continue
+        claim = await queue.claim("w")
+        assert claim is not None
+        if number % 3 == 1:
+            await queue.release(claim)
+            claim = await queue.claim("w")
+            assert claim is not None
+        await queue.complete(claim, record_of(claim, JobState.COMPLETE))
+        lengths = [await store.command("LLEN", "job_history"), await store.command("HLEN", "alexandria:ended")]
+        sizes.append((*lengths, await store.command("DBSIZE")))
+    assert set(sizes[10:]) == {(RULES.history_length, RULES.history_length, 3)}  # history, ended, token
+    assert await store.command("EXISTS", *KEYS) == await store.command("DBSIZE")
+
+
+async def test_entry_that_became_unreadable_does_not_keep_its_job_for_ever(
+    store: TcpScriptStore, queue: RedisJobQueue
+) -> None:
+    for number in range(3 * RULES.history_length):
+        await queue.enqueue(f"job-{number}", repo(number))
+        claim = await queue.claim("w")
+        assert claim is not None
+        await queue.complete(claim, record_of(claim, JobState.COMPLETE))
+        await store.command("LSET", "job_history", 0, "{")
+    assert await store.command("HLEN", "alexandria:ended") == RULES.history_length
+    assert await queue.history() == []
+
+
+async def test_each_call_costs_this_many_commands(store: TcpScriptStore, queue: RedisJobQueue) -> None:
+    board = RedisStatusBoard(store)
+    report = WorkerReport("w", WorkerStatus.idle())
+    # The server's TIME is one of them; on Upstash it is asked for every ten minutes instead.
+    costs = {"idle poll": await cost(store, lambda: queue.claim("w"))}
+    costs["enqueue"] = await cost(store, lambda: queue.enqueue("a", FLASK))
+    costs["claim"] = await cost(store, lambda: queue.claim("w"))
+    await queue.enqueue("b", repo(1))
+    claim = await queue.claim("w")
+    assert claim is not None
+    costs["renew"] = await cost(store, lambda: queue.renew(claim, phase=Phase.PARSING, fraction=0.5))
+    costs["complete"] = await cost(store, lambda: queue.complete(claim, record_of(claim, JobState.COMPLETE)))
+    costs["history"] = await cost(store, queue.history)
+    costs["presence"] = await cost(store, lambda: board.publish(report, ttl_s=60))
+    costs["status"] = await cost(store, board.status)
+    assert costs == {
+        "idle poll": 1,
+        "enqueue": 7,
+        "claim": 8,
+        "renew": 4,
+        "complete": 9,
+        "history": 1,
+        "presence": 5,
+        "status": 2,
+    }
