@@ -179,6 +179,26 @@ async def test_an_answer_that_is_no_repository_is_unavailable_in_one_line(host: 
     assert str(caught.value).isprintable()
 
 
+async def test_a_web_site_is_no_repository(host: Host) -> None:
+    host.server.answers["/"] = fixed(b"<html>\n<body>Welcome</body>\n</html>\n", "text/html")
+    with pytest.raises(RepoNotFoundError, match="no git repository at"):
+        await host.clone()
+
+
+async def test_a_host_without_the_protocol_cannot_lead_to_another_one(host: Host, other: GitServer) -> None:
+    """Git's oldest way asks the host for files, and one of them names more hosts."""
+    commit = git(host.folder, "rev-parse", "HEAD")
+    host.server.answers[MOVED] = fixed(f"{commit}\trefs/heads/main\n".encode(), "text/plain")
+    host.server.answers[f"/{REPO.key}/HEAD"] = fixed(b"ref: refs/heads/main\n", "text/plain")
+    for name in ("alternates", "http-alternates"):
+        elsewhere = f"{other.url}/{REPO.key}/.git/objects\n".encode()
+        host.server.answers[f"/{REPO.key}/objects/info/{name}"] = fixed(elsewhere, "text/plain")
+    with pytest.raises(RepoNotFoundError):
+        await host.clone()
+    with pytest.raises(RepoNotFoundError):
+        await host.clone(ref=commit)
+
+
 async def test_text_of_the_host_stays_one_line_in_the_error(host: Host) -> None:
     host.server.answers["/"] = fixed(
         service(pkt(b"ERR \x1b[31mred\r\nERROR: fake log line\n\xe2\x80\xae" + b"x" * 5000))
@@ -481,19 +501,19 @@ def service(refs: bytes) -> bytes:
     return pkt(b"# service=git-upload-pack\n") + b"0000" + refs + b"0000"
 
 
-def begin(handler: BaseHTTPRequestHandler) -> None:
+def begin(handler: BaseHTTPRequestHandler, content_type: str = "") -> None:
     """Begin an answer that ends with the connection."""
     kind = "advertisement" if "info/refs" in handler.path else "result"
     handler.send_response(200)
-    handler.send_header("Content-Type", f"application/x-git-upload-pack-{kind}")
+    handler.send_header("Content-Type", content_type or f"application/x-git-upload-pack-{kind}")
     handler.end_headers()
 
 
-def fixed(body: bytes) -> Answer:
-    """Answer with `body`."""
+def fixed(body: bytes, content_type: str = "") -> Answer:
+    """Answer with `body`, by default as one of git's own protocol."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
-        begin(handler)
+        begin(handler, content_type)
         handler.wfile.write(body)
 
     return answer

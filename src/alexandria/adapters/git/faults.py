@@ -64,6 +64,10 @@ _TABLE: tuple[tuple[str, Callable[[_Asked], RepoSourceError]], ...] = (
         ),
     ),
     (
+        "is this a git repository|dumb http transport",
+        lambda asked: NoSuchPlaceError(f"the host has no git repository at {asked.repo}: check the address"),
+    ),
+    (
         "[Oo]ut of memory|Cannot allocate memory",
         lambda asked: RepoLimitError(
             f"git needs more than {asked.limits.memory_bytes:,} bytes of memory for {asked.repo}:"
