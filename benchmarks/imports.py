@@ -2,17 +2,17 @@
 """Is the file graph right, and how fast is it made?
 
     imports.py --truth BENCH TREES [--language L] [--only NAME ...] [--kinds N]
-    imports.py TREE [TREE ...] [--rounds N] [--processes 1 2] [--dependency-cruiser 'node …/dependency-cruise.mjs']
+    imports.py TREE [TREE ...] [--rounds N] [--cores 1 2] [--dependency-cruiser 'node …/dependency-cruise.mjs']
 
 With `--truth` every repository that has both a truth file (BENCH/*/NAME.json[.gz]) and a tree (TREES/NAME) is read,
 and BENCH/score.py judges it: precision, recall and F1 of the written imports, and of the same-package edges where the
 truth has them.
 
 Without it, each tree is timed in processes of its own, all of them once a round, in turn, so that a busy machine is
-unfair to none: end to end (listing, reading, parsing, resolving, graph) with each number of parser processes; parsing
-alone, on one core, of the same files from memory; and, where they are installed, grimp on Python packages and
-dependency-cruiser on JavaScript and TypeScript. Times are the medians of the rounds, memory is the largest sum of
-resident sizes of the measured process and its children.
+unfair to none: end to end (listing, reading, parsing, resolving, graph), bound to one core and to two, with a parser
+process for each; parsing alone, bound to one core, of the same files from memory; and, where they are installed, grimp
+on Python packages and dependency-cruiser on JavaScript and TypeScript. Times are the medians of the rounds, memory is
+the largest sum of resident sizes of the measured process and its children.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ Measured = dict[str, Any]
 Pair = tuple[str, str]
 
 
-def graph_of(tree: Path, processes: int | None = None) -> CodeGraph:
+def graph_of(tree: Path) -> CodeGraph:
     """Read the graph of a directory as the product does."""
     return asyncio.run(
         read_code_graph(
             LocalRepo(tree.resolve()),
             source=DirectorySource(),
-            parser=TreeSitterParser(processes=processes),
+            parser=TreeSitterParser(),
             selection=Selection(),
         )
     )
@@ -171,9 +171,9 @@ class Stopwatch:
         )
 
 
-def measure_end_to_end(tree: Path, processes: int) -> Measured:
+def measure_end_to_end(tree: Path) -> Measured:
     stopwatch = Stopwatch()
-    code = graph_of(tree, processes)
+    code = graph_of(tree)
     return {
         **stopwatch.read(),
         "files": code.graph.num_files,
@@ -265,16 +265,21 @@ def run_dependency_cruiser(command: str, tree: Path) -> Measured:
     return {**times, "files": len(json.loads(done.stdout)["modules"])}
 
 
-MEASURES: dict[str, Callable[[Path, int], Measured]] = {
+MEASURES: dict[str, Callable[[Path], Measured]] = {
     "end-to-end": measure_end_to_end,
-    "parsing": lambda tree, _: measure_parsing(tree),
-    "grimp": lambda tree, _: measure_grimp(tree),
+    "parsing": measure_parsing,
+    "grimp": measure_grimp,
 }
 
 
-def in_own_process(what: str, tree: Path, processes: int = 1) -> Measured:
+def bind_to_cores(count: int) -> None:
+    """Let this process and its children use only the first `count` cores that it may use now."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
+
+
+def in_own_process(what: str, tree: Path, cores: int = 1) -> Measured:
     """Measure in a fresh interpreter, and watch the memory of it and its children from here."""
-    command = [sys.executable, __file__, "--measure", what, "--processes", str(processes), "--", str(tree)]
+    command = [sys.executable, __file__, "--measure", what, "--cores", str(cores), "--", str(tree)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         peak = 0
         while process.poll() is None:
@@ -313,10 +318,10 @@ def speed(trees: Sequence[Path], arguments: argparse.Namespace) -> None:
     for tree in trees:
         times: dict[str, list[Measured]] = collections.defaultdict(list)
         for _ in range(arguments.rounds):
-            times["parsing only, one core"].append(in_own_process("parsing", tree))
-            for processes in arguments.processes:
-                label = f"end to end, {processes} process{'es' * (processes > 1)}"
-                times[label].append(in_own_process("end-to-end", tree, processes))
+            times["parsing only, 1 core"].append(in_own_process("parsing", tree))
+            for cores in arguments.cores:
+                label = f"end to end, {cores} core{'s' * (cores > 1)}"
+                times[label].append(in_own_process("end-to-end", tree, cores))
             if has_grimp and any(tree.rglob("*.py")):
                 times["grimp"].append(in_own_process("grimp", tree))
             if cruiser and any(tree.rglob("package.json")):
@@ -340,7 +345,7 @@ def print_speed(name: str, times: dict[str, list[Measured]]) -> None:
             f"{megabytes / seconds:6.1f} {peak:8.0f}"
         )
     ends = [what for what in medians if what.startswith("end to end")]
-    parsing, first, last = "parsing only, one core", ends[0], ends[-1]
+    parsing, first, last = "parsing only, 1 core", ends[0], ends[-1]
     ratios = f"{medians[first] / medians[parsing]:.2f} (CPU {cpu[first] / cpu[parsing]:.2f})"
     print(
         f"{name:22} {first}: {ratios} times parsing only; {last}: {medians[first] / medians[last]:.2f} times faster\n"
@@ -355,12 +360,13 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="judge only these repositories")
     parser.add_argument("--kinds", type=int, default=0, metavar="N", help="print the N most frequent kinds of error")
     parser.add_argument("--rounds", type=int, default=3, help="how often each measurement is repeated (default 3)")
-    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2], help="parser processes (default 1 2)")
+    parser.add_argument("--cores", type=int, nargs="+", default=[1, 2], help="cores to be bound to (default 1 2)")
     parser.add_argument("--dependency-cruiser", metavar="COMMAND", help="how to run dependency-cruiser")
     parser.add_argument("--measure", choices=sorted(MEASURES), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
-        print(json.dumps(MEASURES[arguments.measure](arguments.trees[0].resolve(), arguments.processes[0])))
+        bind_to_cores(arguments.cores[0])
+        print(json.dumps(MEASURES[arguments.measure](arguments.trees[0].resolve())))
     elif arguments.truth:
         accuracy(arguments.truth, arguments.trees[0], arguments)
     else:
