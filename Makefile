@@ -33,12 +33,14 @@ test: lint  ## every check: linters, types, layers, tests
 test-long: setup  ## the long form of the property and crash tests
 	@$(BIN)/python -m pytest -m long $(ARGS)
 
-lint: setup  ## style, types, layers, pins
+lint: setup  ## style, types, layers, pins, generated pages
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/ruff format --check $(CODE)
 	@$(BIN)/mypy $(CODE)
 	@$(BIN)/lint-imports
 	@$(BIN)/python scripts/lock.py --check
+	@$(BIN)/python scripts/cli_reference.py --check
+	@$(BIN)/python scripts/settings_reference.py --check
 
 format: setup  ## format the code
 	@$(BIN)/ruff check --fix $(CODE)
