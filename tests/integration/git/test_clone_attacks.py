@@ -411,6 +411,23 @@ async def test_a_branch_named_like_an_option_is_only_a_branch(host: Host) -> Non
     assert await host.clone() == {"a.py": b"a"}
 
 
+async def test_a_mirror_folder_of_another_user_is_read(host: Host) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a directory to another user")
+    for path in [host.folder, *host.folder.rglob("*")]:
+        os.chown(path, 65534, 65534)
+    assert await host.clone(mirror=str(host.server.root)) == {"a.py": b"a"}
+
+
+async def test_a_mirror_folder_runs_nothing_of_its_configuration(host: Host) -> None:
+    run = f"touch {host.canary}"
+    git(host.folder, "config", "uploadpack.packObjectsHook", run)
+    git(host.folder, "config", "core.fsmonitor", run)
+    git(host.folder, "config", "core.alternateRefsCommand", run)
+    git(host.folder, "config", "core.hooksPath", str(host.folder))
+    assert await host.clone(mirror=str(host.server.root)) == {"a.py": b"a"}
+
+
 async def test_no_commit_on_the_default_branch_is_empty(host: Host) -> None:
     git(host.folder, "symbolic-ref", "HEAD", "refs/heads/unborn")
     with pytest.raises(EmptyRepositoryError, match="no commit"):

@@ -20,7 +20,7 @@ from alexandria.domain.repo_url import LocalRepo, RepoUrl
 from alexandria.ports.repo_source import RepoSourceError, SourceTree
 from support.git_server import GitServer, git, make_repository, processes_with
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and process groups as Unix has them")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
 
 REPO = RepoUrl.parse("github.com/owner/name")
 

@@ -187,12 +187,19 @@ def test_a_place_that_cannot_hold_a_directory_says_so(tmp_path: Path) -> None:
         pass
 
 
-async def test_an_old_git_is_refused_for_hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("mirror", ["ftp://host/x", "file:///x", "ssh://host/x", "ext::x://"])
+def test_a_mirror_is_a_web_address_or_a_folder(mirror: str) -> None:
+    with pytest.raises(ValueError, match="http or https"):
+        GitSource(mirror=mirror)
+
+
+@pytest.mark.parametrize("mirror", ["", "http://127.0.0.1:1"])
+async def test_an_old_git_is_refused_for_clones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mirror: str) -> None:
     old = tmp_path / "bin" / "git"
     old.parent.mkdir()
     old.write_text("#!/bin/sh\necho git version 2.36.9\n")
     old.chmod(0o755)
     monkeypatch.setenv("PATH", str(old.parent), prepend=os.pathsep)
     with pytest.raises(RepoReaderMissingError, match=r"2\.37 or newer, and this machine has git version 2\.36\.9"):
-        async with GitSource(scratch=tmp_path / "scratch").open(RepoUrl.parse("github.com/u/r")):
+        async with GitSource(scratch=tmp_path / "scratch", mirror=mirror).open(RepoUrl.parse("github.com/u/r")):
             pass

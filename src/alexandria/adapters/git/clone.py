@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from alexandria.adapters.git.address import Resolver, Target, host_targets, mirror_targets, redirected, resolve_name
-from alexandria.adapters.git.command import Git, GitFailedError, make_git_dir, object_format_of, piped
+from alexandria.adapters.git.command import Git, GitFailedError, make_git_dir, object_format_of, piped, stop_task
 from alexandria.adapters.git.faults import MovedError, NoSuchPlaceError, OtherObjectFormatError, explained
 from alexandria.adapters.git.limits import SourceLimits
 from alexandria.adapters.git.listing import one_line
@@ -56,11 +56,14 @@ class GitSource(RepoSource[RepoUrl]):
             limits: What a repository may take.
             scratch: Where temporary directories go; the system's place by default.
             mirror: Base URL (http, https) or folder that stands in for all hosts, by the operator's
-                choice: its address is not checked. Empty for the hosts themselves.
+                choice: its address is not checked. Empty for the hosts themselves. Anything else
+                raises `ValueError`.
             proxy: URL of an HTTP proxy for the hosts. The environment is not asked for one.
             ca_file: Certificates to trust instead of the system's, as behind a proxy that opens TLS.
             resolve: Finds the addresses of a host.
         """
+        if "://" in mirror and not mirror.startswith(("http://", "https://")):
+            raise ValueError("the mirror must be an http or https URL, or a folder")
         self._limits = limits or SourceLimits()
         self._scratch = scratch or Path(tempfile.gettempdir())
         self._mirror = mirror
@@ -97,9 +100,9 @@ class GitSource(RepoSource[RepoUrl]):
 
     async def _targets(self, repo: RepoUrl, scratch: Path) -> list[Target]:
         config = {"http.sslCAInfo": str(self._ca_file)} if self._ca_file is not None else {}
+        await _check_version(Git(make_git_dir(scratch / "version.git"), scratch, self._limits.memory_bytes))
         if self._mirror:
             return mirror_targets(self._mirror, repo, config)
-        await _check_version(Git(make_git_dir(scratch / "version.git"), scratch, self._limits.memory_bytes))
         return await host_targets(repo, config, proxy=self._proxy, resolve=self._resolve)
 
 
@@ -189,7 +192,7 @@ class _Fetch:
             try:
                 await self._watch(following)
             finally:
-                following.cancel()
+                await stop_task(following)
             returncode = await process.wait()
         self._check_size()
         if returncode != 0:

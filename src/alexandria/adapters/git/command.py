@@ -184,17 +184,17 @@ class Git:
                 stderr = await errors
                 returncode = await process.wait()
             finally:
-                errors.cancel()
+                await stop_task(errors)
         if returncode != 0:
             raise GitFailedError(returncode, stderr.decode("utf-8", "replace"))
 
     def _command(self, arguments: tuple[str, ...]) -> list[str]:
         command = [git_program(), *arguments]
-        if sys.platform == "win32":
-            return command
-        # Python's own way of setting limits (preexec_fn) can deadlock in a program with threads.
-        script = f'ulimit -v {self.memory_bytes // 1024} 2>/dev/null; exec "$@"'
-        return ["/bin/sh", "-c", script, "sh", *command]
+        if sys.platform != "win32":
+            # Python's own way of setting limits (preexec_fn) can deadlock in a program with threads.
+            script = f'ulimit -v {self.memory_bytes // 1024} 2>/dev/null; exec "$@"'
+            command = ["/bin/sh", "-c", script, "sh", *command]
+        return command
 
     def _environment(self) -> dict[str, str]:
         environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
@@ -271,6 +271,12 @@ def piped(pipe: T | None) -> T:
     if pipe is None:
         raise TypeError("the process was started without this pipe")
     return pipe
+
+
+async def stop_task(task: asyncio.Future[T]) -> None:
+    """Cancel `task` and wait until it is over, whatever came of it: a pipe has one reader at a time."""
+    task.cancel()
+    await asyncio.wait([task])
 
 
 async def last_bytes(stream: asyncio.StreamReader) -> bytes:
