@@ -55,6 +55,7 @@ def test_an_import_means_the_files_that_declare_what_is_used() -> None:
         "var (\n\ta = 1\n\tName int\n)",
         "const Name = 1",
         "const (\n\ta = iota\n\tName\n)",
+        "const a, Name, c = 1, 2, 3",
     ],
 )
 def test_every_kind_of_declaration_counts(declaration: str) -> None:
@@ -609,6 +610,8 @@ def test_a_bare_use_means_the_same_package(body: str) -> None:
         "func f() { switch name := x.(type) { case int: _ = name } }",
         "func f() { select { case name, ok := <-c: _ = name } }",
         "func f[name any](x name) name { var y name; return y }",
+        "func f[S ~[]name, name any](x S) {}",
+        "func f() { const x, name = 1, 2; _ = name }",
         "type x[name any] struct { f name }",
         "func (x *T[name]) f(y name) {}",
         "func (x T[name]) f() name { }",

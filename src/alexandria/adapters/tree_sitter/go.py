@@ -44,16 +44,16 @@ _QUERY = tree_sitter.Query(
 (parameter_declaration name: (identifier) @parameter)
 (variadic_parameter_declaration name: (identifier) @parameter)
 (type_switch_statement alias: (expression_list (identifier) @parameter))
-(type_parameter_declaration name: (identifier) @named)
+(type_parameter_declaration name: (identifier) @type_parameter)
 (type_spec name: (type_identifier) @named)
 (type_alias name: (type_identifier) @named)
 (method_declaration receiver: (parameter_list (parameter_declaration type: [
-  (generic_type type_arguments: (type_arguments (type_elem (type_identifier) @named)))
-  (pointer_type (generic_type type_arguments: (type_arguments (type_elem (type_identifier) @named))))
+  (generic_type type_arguments: (type_arguments (type_elem (type_identifier) @type_parameter)))
+  (pointer_type (generic_type type_arguments: (type_arguments (type_elem (type_identifier) @type_parameter))))
 ])))
 (short_var_declaration left: (expression_list (identifier) @variable)) @binder
 (var_spec name: (identifier) @specified)
-(const_spec name: (identifier) @specified)
+(const_spec (identifier) @specified)
 (range_clause left: (expression_list (identifier) @variable) ":=") @binder
 (receive_statement left: (expression_list (identifier) @variable) ":=") @binder
 
@@ -142,7 +142,7 @@ class _Bindings:
         binders.sort()
         bound = [
             (node.start_byte, node.end_byte, kind, node)
-            for kind in ("parameter", "variable", "specified", "named")
+            for kind in ("parameter", "variable", "specified", "named", "type_parameter")
             for node in captures.get(kind, ())
         ]
         bound.sort(key=itemgetter(0))
@@ -155,7 +155,7 @@ class _Bindings:
             if scope is None:
                 self.declares.add(content[start:end])
                 continue
-            visible_from, visible_to = scope
+            scope_start, visible_from, visible_to = scope
             if kind == "variable":
                 while binders[binder + 1][0] <= start:
                     binder += 1
@@ -165,6 +165,8 @@ class _Bindings:
                 visible_from = node.parent.end_byte if node.parent else end
             elif kind == "named":
                 visible_from = start
+            elif kind == "type_parameter":
+                visible_from = scope_start  # their constraints may name one another in any order
             if visible_from < visible_to:
                 stretches[content[start:end]].append((visible_from, visible_to))
         return stretches
@@ -186,10 +188,10 @@ class _Scopes:
             spans.append((node.start_byte, -node.end_byte, value.end_byte if value else node.start_byte))
         spans.sort(reverse=True)
         self._spans = spans
-        self._open: list[tuple[int, int]] = []
+        self._open: list[tuple[int, int, int]] = []
 
-    def around(self, position: int) -> tuple[int, int] | None:
-        """Return (where its parameters become visible, its end) of the innermost scope, or None.
+    def around(self, position: int) -> tuple[int, int, int] | None:
+        """Return (start, where its parameters become visible, end) of the innermost scope, or None.
 
         A scope that begins at `position` is not around it: the name of a type stands outside of the
         scope of its type parameters.
@@ -197,10 +199,10 @@ class _Scopes:
         spans, opened = self._spans, self._open
         while spans and spans[-1][0] < position:
             start, negative_end, visible_from = spans.pop()
-            while opened and opened[-1][1] <= start:
+            while opened and opened[-1][2] <= start:
                 opened.pop()
-            opened.append((visible_from, -negative_end))
-        while opened and opened[-1][1] <= position:
+            opened.append((start, visible_from, -negative_end))
+        while opened and opened[-1][2] <= position:
             opened.pop()
         return opened[-1] if opened else None
 
