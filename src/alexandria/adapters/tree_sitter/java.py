@@ -58,6 +58,7 @@ _SPACE: Final = re.compile(rb"\s+")
 _DOTTED: Final = rb"%b(?:\s*\.\s*%b)*" % (_IDENTIFIER, _IDENTIFIER)
 _PACKAGE: Final = re.compile(rb"package\s+(%b)" % _DOTTED)
 _IMPORT: Final = re.compile(rb"import(\s+static|\s+module)?\s+(%b(?:\s*\.\s*\*)?)" % _DOTTED)
+_USUAL_IMPORT: Final = re.compile(rb"import (static )?(%b(?:\.%b)+)(\.\*)?;" % (_IDENTIFIER, _IDENTIFIER))
 # A package clause or an import, or what may hold something that only looks like one.
 _HEADER: Final = re.compile(
     rb"""//[^\r\n]*|/\*(?:.*?\*/|.*)|\"{3}(?:[^"\\]|\\.|"(?!""))*(?:\"{3})?|"(?:[^"\\\n]|\\.)*"?|'(?:[^'\\\n]|\\.)*'?"""
@@ -70,6 +71,12 @@ _ANNOTATION: Final = re.compile(rb"@\s*%b(?:\.%b)*(?:\s*\([^()]*\))?" % (_IDENTI
 # A written-out type in an expression: packages in lower case, then one name that is not.
 _WRITTEN_OUT: Final = re.compile(rb"(?:[a-z_][\w$]*\s*\.\s*)+[A-Z_$\x80-\xff][\w$\x80-\xff]*")
 
+_FORMS: Final = {  # static?, wildcard?
+    (False, False): ImportForm.MODULE,
+    (False, True): ImportForm.WILDCARD,
+    (True, False): ImportForm.STATIC,
+    (True, True): ImportForm.STATIC_WILDCARD,
+}
 _BINDING_FORMS: Final = frozenset({ImportForm.MODULE, ImportForm.STATIC})
 _BODIES: Final = frozenset({"class_body", "interface_body", "annotation_type_body", "enum_body_declarations"})
 # Names of types deeper than this are written by nobody; without a bound their lengths would add up to
@@ -139,7 +146,12 @@ def _header(content: bytes, captured: dict[str, list[Node]]) -> tuple[str, list[
     package = "".join(_plain(content[node.start_byte : node.end_byte]) for node in captured.get("package", ())[:1])
     imports: list[ImportStatement] = []
     for node in sorted(captured.get("import", ()), key=_start):  # captures come as their matches end
-        imports.extend(_import(node.start_point[0] + 1, content[node.start_byte : node.end_byte]))
+        line, text = node.start_point[0] + 1, content[node.start_byte : node.end_byte]
+        if match := _USUAL_IMPORT.fullmatch(text):  # nearly all are written like this, and it is three times faster
+            static, name, star = match.groups()
+            imports.append(ImportStatement(line, name.decode("utf-8", "replace"), _FORMS[bool(static), bool(star)]))
+        else:
+            imports.extend(_import(line, text))
     return package, imports
 
 
@@ -167,9 +179,9 @@ def _import(line: int, text: bytes) -> Iterator[ImportStatement]:
     if match[1] and match[1].endswith(b"module"):
         yield ImportStatement(line, f"module {name}", ImportForm.WILDCARD)
     elif name.endswith(".*"):
-        yield ImportStatement(line, name[:-2], ImportForm.STATIC_WILDCARD if match[1] else ImportForm.WILDCARD)
+        yield ImportStatement(line, name[:-2], _FORMS[bool(match[1]), True])
     elif "." in name:  # what has no package cannot be imported
-        yield ImportStatement(line, name, ImportForm.STATIC if match[1] else ImportForm.MODULE)
+        yield ImportStatement(line, name, _FORMS[bool(match[1]), False])
 
 
 def _start(node: Node) -> int:
@@ -248,9 +260,9 @@ def _uses(content: bytes, captured: dict[str, list[Node]], bound: dict[bytes, li
     """Return the type names that the file uses and does not bind."""
     nodes = captured.get("type", [])
     used: set[str] = set()
-    spans: list[_Span] = []
+    heads: list[tuple[bytes, int]] = []
     if "dotted" in captured:
-        written_out, spans, parts = _dotted(content, captured)
+        written_out, heads, parts = _dotted(content, captured)
         used |= written_out
         nodes = [node for node in nodes if node.start_byte not in parts]
     chains = captured.get("chain", [])
@@ -259,24 +271,25 @@ def _uses(content: bytes, captured: dict[str, list[Node]], bound: dict[bytes, li
             used.add(_plain(match[0]))
     qualifiers = captured.get("qualifier", []) + chains
 
-    names = {content[node.start_byte : node.end_byte] for node in nodes}
-    names.update([content[start:end] for start, end in spans])
-    before_dots = {content[node.start_byte : node.end_byte] for node in qualifiers}
-    names.update([name for name in before_dots if not _LOWER_CASE.match(name)])
+    # Hundreds of names a file pass here: one slice each, and a second look only at those that clash.
+    types = [content[node.start_byte : node.end_byte] for node in nodes]
+    before_dots = [content[node.start_byte : node.end_byte] for node in qualifiers]
+    names = {name for name in set(before_dots) if not _LOWER_CASE.match(name)}
+    names.update(types, [name for name, _ in heads])
     names.discard(b"")  # the parser may put in a name that is missing
-    clashing = names & bound.keys()
-    if clashing:
+    if clashing := names & bound.keys():
         names -= clashing
-        spans.extend([(node.start_byte, node.end_byte) for node in chain(nodes, qualifiers)])
-        names |= _free(content, spans, {name: _merged(bound[name]) for name in clashing})
+        both = zip(chain(types, before_dots), chain(nodes, qualifiers), strict=True)
+        places = chain(heads, [(name, node.start_byte) for name, node in both if name in clashing])
+        names |= _free(places, {name: _merged(bound[name]) for name in clashing})
     used.update(b" ".join(names).decode("utf-8", "replace").split(" ") if names else ())
     return used
 
 
-def _dotted(content: bytes, captured: dict[str, list[Node]]) -> tuple[set[str], list[_Span], set[int]]:
-    """Return names that start with a package, where those that start with a type stand, and the starts of all parts."""
+def _dotted(content: bytes, captured: dict[str, list[Node]]) -> tuple[set[str], list[tuple[bytes, int]], set[int]]:
+    """Return the names that start with a package, the types that start others, and where all parts start."""
     written_out: set[str] = set()
-    heads: list[_Span] = []
+    heads: list[tuple[bytes, int]] = []
     parts = {tail.start_byte for tail in captured.get("tail", ())}
     for node in sorted(captured["dotted"], key=lambda node: (node.start_byte, -node.end_byte)):
         start = node.start_byte
@@ -287,7 +300,7 @@ def _dotted(content: bytes, captured: dict[str, list[Node]]) -> tuple[set[str], 
         if head is None or _LOWER_CASE.match(head[0]):
             written_out.add(_plain(content[start : node.end_byte]))
         else:
-            heads.append(head.span())
+            heads.append((head[0], start))
     return written_out, heads, parts
 
 
@@ -302,11 +315,10 @@ def _merged(spans: Sequence[_Span]) -> list[_Span]:
     return merged
 
 
-def _free(content: bytes, places: Iterable[_Span], bound: dict[bytes, list[_Span]]) -> set[bytes]:
+def _free(places: Iterable[tuple[bytes, int]], bound: dict[bytes, list[_Span]]) -> set[bytes]:
     """Return the names of `bound` that stand somewhere outside of the spans where they are bound."""
     free: set[bytes] = set()
-    for start, end in places:
-        name = content[start:end]
+    for name, start in places:
         spans = bound.get(name)
         if spans is None or name in free:
             continue
