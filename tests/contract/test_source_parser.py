@@ -192,5 +192,11 @@ def test_a_cancel_is_noticed_while_a_file_hangs(open_parser: Callable[..., Sourc
         list(open_parser(max_file_bytes=1_000_000).parse([("endless.py", ENDLESS)], cancelled=cancelled))
 
 
+@pytest.mark.parametrize("path", ["a.txt", "Makefile", "a.PY"])
+def test_a_file_of_no_known_language_is_the_fault_of_the_caller(parser: SourceParser, path: str) -> None:
+    with pytest.raises(ValueError, match="no source file"):
+        list(parser.parse([(path, b"import a")]))
+
+
 def test_a_parser_can_be_used_again(parser: SourceParser) -> None:
     assert parse_one(parser, "a.py", b"import a\n") == parse_one(parser, "a.py", b"import a\n")

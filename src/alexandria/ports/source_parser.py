@@ -56,5 +56,6 @@ class SourceParser(Protocol):
         Raises:
             ParsingCancelledError: `cancelled` answered True. No process of ours goes on.
             SourceParserUnavailableError: No process could be started.
+            ValueError: A path has no language.
         """
         ...

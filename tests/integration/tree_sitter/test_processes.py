@@ -129,6 +129,11 @@ def test_a_consumer_that_is_slow_makes_no_worker_look_hung() -> None:
     assert len(facts) == 2000
 
 
+def test_no_processes_at_all_are_refused() -> None:
+    with pytest.raises(ValueError, match="0 processes"):
+        TreeSitterParser(processes=0)
+
+
 def test_no_process_can_be_started_where_there_is_no_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(SourceParserUnavailableError):

@@ -16,6 +16,7 @@ from alexandria.ports.source_parser import ParsingCancelledError, SourceParser
 MAX_FILE_BYTES: Final = 1_000_000
 DEADLINE_S: Final = 10.0
 WORKER_BYTES: Final = 1 << 30
+MAX_PROCESSES: Final = 8
 BATCH_BYTES: Final = 1 << 18
 BATCH_FILES: Final = 256
 
@@ -41,12 +42,15 @@ class TreeSitterParser(SourceParser):
         """Start nothing yet; processes live only while `parse` runs.
 
         Args:
-            processes: Most workers at once, at least 1. None: as many as this process may use cores.
+            processes: Most workers at once, at least 1. None: as many as this process may use cores,
+                but at most 8: one process that reads and resolves does not keep more of them busy.
             max_file_bytes: Larger files are not parsed.
             deadline_s: Seconds a worker may be silent, so about the longest a single file may take.
             worker_bytes: Address space a worker may have. A file of 1 MB needs up to 0.5 GB when it is sane.
         """
-        self._processes = processes if processes is not None else usable_cores()
+        if processes is not None and processes < 1:
+            raise ValueError(f"{processes} processes cannot parse")
+        self._processes = processes or min(usable_cores(), MAX_PROCESSES)
         self.max_file_bytes = max_file_bytes
         self._deadline_s = deadline_s
         self._worker_bytes = worker_bytes

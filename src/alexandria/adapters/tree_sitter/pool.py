@@ -31,7 +31,7 @@ _BOOT: Final = (
 )
 # What an interpreter may need to find its own libraries. The rest of the environment holds secrets that a
 # process which reads hostile files has no use for.
-_ENVIRONMENT: Final = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")
+_ENVIRONMENT: Final = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 _READ_BYTES: Final = 1 << 18
 _BATCHES_A_WORKER: Final = 2  # one that is parsed and one that is on its way
@@ -151,7 +151,8 @@ class WorkerPool:
 
     def _start(self) -> _Worker:
         limits = [str(self._deadline_s), str(self._memory_bytes)]
-        command = [sys.executable, "-I", "-S", "-c", _BOOT, *limits, *(p for p in sys.path if isinstance(p, str))]
+        options = ["-I", "-S", *(["-B"] if sys.dont_write_bytecode else [])]
+        command = [sys.executable or "python", *options, "-c", _BOOT, *limits, *filter(_is_text, sys.path)]
         try:
             process = subprocess.Popen(
                 command,
@@ -236,3 +237,7 @@ class WorkerPool:
                     self._selector.unregister(pipe.fileno())
                 pipe.close()
         worker.process.wait()  # it was killed or had closed its stdout: this only collects it
+
+
+def _is_text(entry: object) -> bool:
+    return isinstance(entry, str)  # importers may put other things on `sys.path`
