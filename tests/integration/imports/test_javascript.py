@@ -182,8 +182,8 @@ def test_import_that_runs_beats_one_for_its_types() -> None:
 
 def test_what_leads_out_of_the_repository_is_told_apart() -> None:
     source = """
-        import fs from 'fs'; import p from 'node:path'; import { z } from 'zod'; import s from '@scope/pkg/sub';
-        import h from 'https://example.com/x.js'; import d from 'data:text/javascript,1'; import v from 'virtual:pages';
+        import fs from 'fs'; import p from 'node:path'; import z from 'zod'; import s from '@scope/pkg/sub';
+        import h from 'https://example.com/x.js'; import 'data:text/javascript,!1'; import v from 'virtual:pages';
         import r from '/static/x.js'; import a from '@/missing'; import n from '../node_modules/x/y.js';
         import(`./${name}`); require(name);
     """
@@ -194,7 +194,7 @@ def test_what_leads_out_of_the_repository_is_told_apart() -> None:
         "zod": "external",
         "@scope/pkg/sub": "external",
         "https://example.com/x.js": "unsupported",
-        "data:text/javascript,1": "unsupported",
+        "data:text/javascript,!1": "unsupported",
         "virtual:pages": "unsupported",
         "/static/x.js": "unsupported",
         "@/missing": "unresolved",
@@ -550,6 +550,27 @@ def test_nearest_of_several_packages_with_one_name_is_meant() -> None:
         ("one/app/main.js", "one/lib/index.js"): "import",
         ("two/app/main.js", "two/lib/index.js"): "import",
     }
+
+
+def test_root_of_a_workspace_gives_way_to_a_member_of_its_name() -> None:
+    files = {
+        "package.json": '{"name": "lib", "workspaces": ["packages/*"]}',
+        "packages/lib/package.json": package("lib"),
+        "packages/lib/index.js": "",
+        "index.js": "",
+        "examples/a.js": "require('lib')",
+    }
+    assert targets_of(files, "examples/a.js") == {"lib": "packages/lib/index.js"}
+
+
+def test_mapped_name_that_is_installed_is_external() -> None:
+    paths = {"react": ["./node_modules/@types/react"], "@acme/*": ["./libs/*"], "lib": ["./gone"]}
+    files = {
+        "tsconfig.json": json.dumps({"compilerOptions": {"paths": paths}}),
+        "package.json": package("app", devDependencies={"@acme/published": "^1.0.0"}),
+        "main.ts": "import 'react'; import '@acme/published'; import 'lib'",
+    }
+    assert [o.resolved.value for o in outcomes_of(files)["main.ts"].outcomes] == ["external", "external", "unresolved"]
 
 
 # -- bundlers ------------------------------------------------------------------------------------------------------

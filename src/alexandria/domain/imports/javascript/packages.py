@@ -74,10 +74,12 @@ class Packages:
     Attributes:
         by_directory: Every `package.json` that could be read.
         members: Directories of the packages that the workspaces list.
+        roots: Directories that a workspace is declared in.
     """
 
     by_directory: dict[str, Package]
     members: frozenset[str]
+    roots: frozenset[str]
     _by_name: dict[str, list[Package]] = field(default_factory=dict)
     _links: dict[str, dict[str, str]] = field(default_factory=dict)
     _enclosing: dict[str, tuple[Package, ...]] = field(default_factory=dict)
@@ -91,7 +93,9 @@ class Packages:
                 content = jsonc.load_object(text)
                 name = content.get("name")
                 by_directory[parent(path)] = Package(parent(path), name if isinstance(name, str) else "", content)
-        packages = cls(by_directory, frozenset(_members(manifests, by_directory)))
+        workspaces = list(_workspaces(manifests, by_directory))
+        roots = frozenset(root for root, _ in workspaces)
+        packages = cls(by_directory, frozenset(_members(workspaces, by_directory)), roots)
         for directory in sorted(by_directory, key=lambda d: (d.count("/"), d)):
             packages._by_name.setdefault(by_directory[directory].name, []).append(by_directory[directory])
         packages._by_name.pop("", None)
@@ -107,27 +111,34 @@ class Packages:
     def named(self, name: str, directory: str) -> tuple[Package, str] | None:
         """Return the package that `name` means in a file of `directory`, and the directory it is linked from.
 
-        An enclosing package means itself by its own name; then come the links that an enclosing package
-        declares, then the members of the workspaces. Of several with one name the nearest is meant.
+        The innermost package that has a name means itself by it, at once when it has `exports`, as Node
+        wants it, else at last. Between them come the links that an enclosing package declares, then the
+        members of the workspaces. Of several with one name the nearest is meant.
         """
-        enclosing = self.enclosing(directory)
-        itself = next((package for package in enclosing if package.name), None)
-        if itself is not None and itself.name == name:
+        itself = next((package for package in self.enclosing(directory) if package.name), None)
+        if itself is None or itself.name != name:
+            return self._linked(name, directory) or self._member(name, directory)
+        if itself.exports is not None:
             return itself, itself.directory
-        for package in enclosing:
+        return self._linked(name, directory) or self._member(name, directory) or (itself, itself.directory)
+
+    def _linked(self, name: str, directory: str) -> tuple[Package, str] | None:
+        for package in self.enclosing(directory):
             linked = self._links_of(package).get(name)
             if linked is None:
                 continue
             if not linked.startswith("./"):
-                name = linked
-                break
+                return self._member(linked, directory)
             target = self.by_directory.get(linked[2:])
-            if target is not None:
-                return target, target.directory
-            # The directory may be what a build makes of a package of that name.
-            named = self._nearest(self._by_name.get(name, ()), directory)
-            return (named, linked[2:]) if named is not None else None
-        member = self._nearest([p for p in self._by_name.get(name, ()) if p.directory in self.members], directory)
+            # The directory may also be what a build makes of the package of that name.
+            target = target or self._nearest(self._by_name.get(name, ()), directory)
+            return (target, linked[2:]) if target is not None else None
+        return None
+
+    def _member(self, name: str, directory: str) -> tuple[Package, str] | None:
+        listed = [p for p in self._by_name.get(name, ()) if p.directory in self.members or p.directory in self.roots]
+        # The root of a workspace often has the name of its main package, which is the one that is meant.
+        member = self._nearest([p for p in listed if p.directory in self.members] or listed, directory)
         return (member, member.directory) if member is not None else None
 
     def depends(self, name: str, directory: str) -> bool:
@@ -160,8 +171,8 @@ def split_name(specifier: str) -> tuple[str, str]:
     return "/".join(parts[:names]), parts[names] if len(parts) > names else ""
 
 
-def _members(manifests: Mapping[str, str], by_directory: Mapping[str, Package]) -> Iterator[str]:
-    for root, patterns in _workspaces(manifests, by_directory):
+def _members(workspaces: list[tuple[str, list[str]]], by_directory: Mapping[str, Package]) -> Iterator[str]:
+    for root, patterns in workspaces:
         wanted: list[Glob] = []
         unwanted: list[Glob] = []
         for pattern in patterns:
@@ -171,7 +182,6 @@ def _members(manifests: Mapping[str, str], by_directory: Mapping[str, Package]) 
         for directory in by_directory:
             if any(p.matches(directory) for p in wanted) and not any(p.matches(directory) for p in unwanted):
                 yield directory
-        yield root
 
 
 def _workspaces(manifests: Mapping[str, str], by_directory: Mapping[str, Package]) -> Iterator[tuple[str, list[str]]]:

@@ -113,7 +113,7 @@ class Resolver:
 
     def _resolve(self, specifier: str, importer: _Importer, required: bool) -> Answer:
         name = specifier
-        if "!" in name:  # webpack's `loader!file`
+        if "!" in name and not name.startswith("data:"):  # webpack's `loader!file`
             name = name.rpartition("!")[2]
         answer = self._named(name, importer, required)
         if answer.resolved in {Resolved.UNRESOLVED, Resolved.EXTERNAL} and "?" in name:
@@ -240,7 +240,7 @@ class Resolver:
 
     def _conditions(self, importer: _Importer, required: bool) -> frozenset[str]:
         custom = [condition for config in importer.configs for condition in config.conditions]
-        types = ["types"] if importer.declaration else ["development", "module"]
+        types = ["types"] if importer.declaration else []
         return frozenset([*custom, *types, "node", "require" if required else "import"])
 
     def _package_import(self, specifier: str, importer: _Importer, required: bool) -> Answer:
@@ -269,7 +269,7 @@ class Resolver:
             if name in BUILTINS:
                 return Answer(Resolved.EXTERNAL, "a module of Node")
             config = next((c for c in importer.configs for m in c.mappings if _maps(m, specifier)), None)
-            if config is not None:
+            if config is not None and not self._packages.depends(name, importer.directory):
                 return Answer(Resolved.UNRESOLVED, f"paths of {config.path} leads to no file")
             if not _PACKAGE_NAME.match(name):
                 return Answer(Resolved.UNRESOLVED, "no package can have this name, and no configuration maps it")
@@ -375,8 +375,9 @@ class Resolver:
 
 
 def _maps(mapping: PathMapping, specifier: str) -> bool:
-    # `*` alone matches every name, and so says nothing about any.
-    return mapping.prefix != "" and mapping.match(specifier) is not None
+    # `*` alone matches every name, and so says nothing about any; installed packages are not ours to find.
+    inside = any("node_modules" not in target.split("/") for target in mapping.targets)
+    return mapping.prefix != "" and inside and mapping.match(specifier) is not None
 
 
 def _beyond_packages(specifier: str) -> Answer | None:
