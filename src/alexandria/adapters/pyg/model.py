@@ -13,17 +13,21 @@ from alexandria.adapters.pyg.adjacency import build_adjacency, undirected_pairs
 from alexandria.adapters.pyg.trainer import SkipGram, StepShape
 from alexandria.adapters.pyg.walker import RandomWalker
 
-WALKS_PER_STEP = 512
-"""About 10,000 nodes: what a step touches stays in the second-level cache."""
-
 FEWEST_STEPS = 200
 """Adam moves a coordinate by at most the learning rate in a step, so fewer steps cannot leave the start."""
 
-NEGATIVE_BLOCKS, NEGATIVE_BLOCK = 32, 64
-"""About as many pairs as the walks of a step have, from as many nodes as a block allows."""
+NEGATIVE_BLOCK = 32
+WALKS_PER_BLOCK = 8
+"""One negative for each five nodes of walks, each against 31 others: as many pairs as the walks have."""
 
-CHUNK = 1024
-"""Walks computed at once."""
+FEWEST_BLOCKS = 128
+"""Small graphs have small steps; fewer negatives than these make held-out edges worse by a hundredth."""
+
+FINAL_RATE = 0.1
+"""The learning rate falls evenly to this share of itself, as in word2vec."""
+
+CHUNK = 128
+"""Walks computed at once: their rows, scores and gradients together fit into a second-level cache of 1 MB."""
 
 WALKS_PER_DRAW = 16_384
 """Walks drawn at once: enough to hide the cost of a call, few enough to stay small at a million nodes."""
@@ -52,6 +56,7 @@ class FusedNode2Vec(Node2Vec):  # type: ignore[misc]  # torch_geometric's module
         edge_weight: Shape (E,), above 0; None weighs all the same.
         initial_scale: Standard deviation of the normal start.
         seed: What all randomness starts from, that of `loader` included.
+        device: Where graph, walks and vectors are; the start is drawn on the CPU and is the same everywhere.
 
     Attributes:
         linked: Shape (M,), int64: the nodes that have an edge, rising. Only they are trained.
@@ -76,6 +81,7 @@ class FusedNode2Vec(Node2Vec):  # type: ignore[misc]  # torch_geometric's module
         edge_weight: Tensor | None = None,
         initial_scale: float = 0.1,
         seed: int = 0,
+        device: str | torch.device = "cpu",
     ) -> None:
         torch.nn.Module.__init__(self)
         if walk_length < context_size:
@@ -89,13 +95,14 @@ class FusedNode2Vec(Node2Vec):  # type: ignore[misc]  # torch_geometric's module
         self.walks_per_node, self.num_negative_samples = walks_per_node, num_negative_samples
         self.p, self.q = p, q
         self.initial_scale = initial_scale
-        self.generator = torch.Generator().manual_seed(seed)
-
-        self.pairs, self.pair_weight = undirected_pairs(edge_index, num_nodes, edge_weight)
-        self.adjacency = build_adjacency(self.pairs, num_nodes, self.pair_weight)
-        self.linked = self.adjacency.degree.nonzero().squeeze(1)
-        self.rowptr, self.col = self.adjacency.rowptr, self.adjacency.col
-        self.walker = RandomWalker(self.adjacency, p, q)
+        pairs, pair_weight = undirected_pairs(edge_index.cpu(), num_nodes, edge_weight)
+        self.pairs, self.pair_weight = pairs, pair_weight
+        adjacency = build_adjacency(pairs, num_nodes, pair_weight).to(torch.device(device))
+        self.generator = torch.Generator(adjacency.device).manual_seed(seed)
+        self._start_generator = torch.Generator().manual_seed(seed)
+        self.linked = adjacency.degree.nonzero()[:, 0]
+        self.rowptr, self.col = adjacency.rowptr, adjacency.col
+        self.walker = RandomWalker(adjacency, p, q)
         self.random_walk_fn = self._walk_for_pyg
         self.embedding = torch.nn.Embedding(num_nodes, embedding_dim, sparse=sparse, _weight=self._start())
 
@@ -105,11 +112,9 @@ class FusedNode2Vec(Node2Vec):  # type: ignore[misc]  # torch_geometric's module
 
     def _start(self) -> Tensor:
         """Return the untrained vectors: a small normal for linked nodes, zero for isolated ones."""
-        weight = torch.zeros(self.num_nodes, self.embedding_dim)
-        weight[self.linked] = self.initial_scale * torch.randn(
-            self.linked.numel(), self.embedding_dim, generator=self.generator
-        )
-        return weight
+        drawn = torch.randn(self.linked.numel(), self.embedding_dim, generator=self._start_generator)
+        weight = torch.zeros(self.num_nodes, self.embedding_dim, device=self.linked.device)
+        return weight.index_copy_(0, self.linked, drawn.mul_(self.initial_scale).to(weight.device))
 
     def reset_parameters(self) -> None:
         """Draw the start anew; isolated nodes are zero."""
@@ -121,7 +126,8 @@ class FusedNode2Vec(Node2Vec):  # type: ignore[misc]  # torch_geometric's module
         epochs: int,
         *,
         learning_rate: float = 0.01,
-        walks_per_step: int | None = None,
+        negative_weight: float = 1.0,
+        walks_per_step: int = 2000,
         held_back: Tensor | None = None,
         give_back_after: int | None = None,
         between_steps: Callable[[float], None] = lambda _: None,
@@ -135,10 +141,11 @@ class FusedNode2Vec(Node2Vec):  # type: ignore[misc]  # torch_geometric's module
 
         Args:
             epochs: Passes; each starts `walks_per_node` walks at every linked node, in a shuffled order.
-            learning_rate: Adam's.
-            walks_per_step: At most so many walks make a step; None chooses by the number of walks. All
-                steps are of equal size, give or take one walk, because a last step of two walks undoes
-                the work of many.
+            learning_rate: Adam's, at the first step; it falls evenly to a tenth.
+            negative_weight: What the negatives weigh in the loss; 1 in `loss`.
+            walks_per_step: At most so many walks make a step; fewer where the training would have less than
+                `FEWEST_STEPS`. All steps are of equal size, give or take one walk, because a last step of
+                two walks undoes the work of many.
             held_back: Mask, shape (P,), of `pairs` that walks do not take at first; every node must keep
                 a link. None holds nothing back.
             give_back_after: Epochs after which walks take the pairs of `held_back` too; None for never.
@@ -151,16 +158,18 @@ class FusedNode2Vec(Node2Vec):  # type: ignore[misc]  # torch_geometric's module
         if not nodes:
             return
         walks = nodes * self.walks_per_node
-        steps = max(math.ceil(walks / (walks_per_step or WALKS_PER_STEP)), math.ceil(FEWEST_STEPS / epochs))
+        steps = max(math.ceil(walks / walks_per_step), math.ceil(FEWEST_STEPS / epochs))
         steps = min(steps, walks)
         bounds = [walks * k // steps for k in range(steps + 1)]
         early = self.walker if held_back is None else self._walker_without(held_back)
-        shape = StepShape(math.ceil(walks / steps), CHUNK, NEGATIVE_BLOCKS, NEGATIVE_BLOCK)
+        largest = math.ceil(walks / steps)
+        chunk = largest if self.linked.is_cuda else CHUNK
+        shape = StepShape(largest, chunk, max(math.ceil(largest / WALKS_PER_BLOCK), FEWEST_BLOCKS), NEGATIVE_BLOCK)
         skip_gram = SkipGram(
             self.embedding.weight.detach(),
             walk_length=self.walk_length + 1,
             context_size=self.context_size,
-            learning_rate=learning_rate,
+            negative_weight=negative_weight,
             shape=shape,
         )
         every = max(1, steps // LOSS_STEPS)
@@ -168,8 +177,11 @@ class FusedNode2Vec(Node2Vec):  # type: ignore[misc]  # torch_geometric's module
             walker = self.walker if give_back_after is not None and epoch >= give_back_after else early
             losses = []
             for k, walk in enumerate(self._epoch_walks(walker, bounds)):
-                between_steps((epoch + k / steps) / epochs)
-                loss = skip_gram.step(walk, self._negatives(), with_loss=k % every == 0)
+                done = (epoch + k / steps) / epochs
+                between_steps(done)
+                rate = learning_rate * (1 - (1 - FINAL_RATE) * done)
+                others = self._negatives(shape)
+                loss = skip_gram.step(walk, others, learning_rate=rate, with_loss=k % every == 0)
                 if loss is not None:
                     losses.append(loss)
             after_epoch(epoch + 1, float(torch.stack(losses).mean()))
@@ -177,17 +189,22 @@ class FusedNode2Vec(Node2Vec):  # type: ignore[misc]  # torch_geometric's module
     def _walker_without(self, held_back: Tensor) -> RandomWalker:
         kept = ~held_back
         weight = None if self.pair_weight is None else self.pair_weight[kept]
-        return RandomWalker(build_adjacency(self.pairs[:, kept], self.num_nodes, weight), self.p, self.q)
+        adjacency = build_adjacency(self.pairs[:, kept], self.num_nodes, weight).to(self.linked.device)
+        return RandomWalker(adjacency, self.p, self.q)
 
-    def _negatives(self) -> Tensor:
+    def _negatives(self, shape: StepShape) -> Tensor:
         """Draw nodes uniformly from the linked ones, shape (blocks, block)."""
-        shape = (NEGATIVE_BLOCKS, NEGATIVE_BLOCK)
-        return self.linked[torch.randint(self.linked.numel(), shape, generator=self.generator)]
+        drawn = torch.randint(
+            self.linked.numel(), (shape.blocks, shape.block), generator=self.generator, device=self.linked.device
+        )
+        return torch.index_select(self.linked, 0, drawn.view(-1)).view(drawn.shape)
 
     def _epoch_walks(self, walker: RandomWalker, bounds: list[int]) -> Iterator[Tensor]:
         """Yield the walks of each step; they are drawn for many steps at once, as a draw costs per call."""
-        starts = torch.randperm(bounds[-1], generator=self.generator).remainder_(self.linked.numel())
-        starts = self.linked[starts]
+        starts = torch.randperm(bounds[-1], generator=self.generator, device=self.linked.device).remainder_(
+            self.linked.numel()
+        )
+        starts = torch.index_select(self.linked, 0, starts)
         together = max(1, WALKS_PER_DRAW * (len(bounds) - 1) // bounds[-1])
         for first in range(0, len(bounds) - 1, together):
             part = bounds[first : first + together + 1]

@@ -17,6 +17,9 @@ from torch import Tensor
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 """Adam's constants, those of torch.optim.SparseAdam."""
 
+ROWS_AT_ONCE = 1024
+"""Rows of an update whose buffers fit into the second-level cache together."""
+
 
 def window_band(walk_length: int, context_size: int) -> Tensor:
     """Return the mask, shape (L, L), float32, symmetric, of the pairs of positions that PyG's windows pair.
@@ -38,7 +41,7 @@ class StepShape:
         walks: Walks of a step, at most.
         chunk: Walks computed at once; a step's gradient is the sum over its chunks.
         blocks: Blocks of negatives.
-        block: Nodes of a block.
+        block: Nodes of a block, at least 2.
     """
 
     walks: int
@@ -54,15 +57,14 @@ class SkipGram:
         weight: Shape (M, d), float32, contiguous; trained in place.
         walk_length: Nodes of a walk.
         context_size: Nodes of a window.
-        learning_rate: Adam's step.
+        negative_weight: What the loss of the negatives weighs beside that of the walks.
         shape: Size of a step.
     """
 
     def __init__(
-        self, weight: Tensor, *, walk_length: int, context_size: int, learning_rate: float, shape: StepShape
+        self, weight: Tensor, *, walk_length: int, context_size: int, negative_weight: float, shape: StepShape
     ) -> None:
         self.weight = weight
-        self._learning_rate = learning_rate
         self._steps = 0
         device = weight.device
         count, dimension = weight.shape
@@ -72,7 +74,7 @@ class SkipGram:
         self._gradient = torch.zeros_like(weight)
         self._mean = torch.zeros_like(weight)
         self._variance = torch.zeros_like(weight)
-        self._touched = torch.zeros(count, dtype=torch.bool, device=device)
+        self._touched = torch.zeros((count, 1), dtype=torch.float32, device=device)
 
         def empty(*size: int) -> Tensor:
             return torch.empty(size, dtype=torch.float32, device=device)
@@ -85,30 +87,33 @@ class SkipGram:
         self._others = empty(shape.blocks * shape.block, dimension)
         self._other_gradient = empty(shape.blocks, shape.block, dimension)
         self._other_scores = empty(shape.blocks, shape.block, shape.block)
-        # The two losses are means over pairs and weigh the same, as in PyG. A node is no negative of itself.
+        self._rows_at_once = count if weight.is_cuda else min(ROWS_AT_ONCE, count)
+        self._adam = tuple(empty(self._rows_at_once, dimension) for _ in range(1 if weight.is_cuda else 4))
+        # Both losses are means over pairs, as in PyG. A node is no negative of itself.
         apart = 1.0 - torch.eye(shape.block, device=device)
-        self._other_scale = apart * (-2.0 / (shape.blocks * shape.block * max(shape.block - 1, 1)))
+        self._other_scale = apart * (-2.0 * negative_weight / (shape.blocks * shape.block * (shape.block - 1)))
 
-    def step(self, walks: Tensor, others: Tensor, *, with_loss: bool = False) -> Tensor | None:
+    def step(self, walks: Tensor, others: Tensor, *, learning_rate: float, with_loss: bool = False) -> Tensor | None:
         """Take one step of Adam.
 
         Args:
             walks: Shape (w, L), int64, w at most the walks of a step.
             others: Shape (blocks, block), int64, the negatives.
+            learning_rate: Adam's.
             with_loss: Whether to compute the loss.
 
         Returns:
-            The loss before the step, a scalar on the device, or None.
+            The loss before the step, of its first chunk of walks, a scalar on the device; or None.
         """
         positive = self._add_walks(walks, with_loss)
         negative = self._add_others(others, with_loss)
-        self._update(walks, others)
+        self._update(walks, others, learning_rate)
         return positive + negative if positive is not None and negative is not None else None
 
     def _add_walks(self, walks: Tensor, with_loss: bool) -> Tensor | None:
         scale = 1.0 / (walks.shape[0] * self._pairs_per_walk)
         band = self._band * scale
-        losses = []
+        loss = None
         for nodes in torch.split(walks, self._chunk):
             count, length = nodes.shape
             flat = nodes.reshape(-1)
@@ -116,12 +121,12 @@ class SkipGram:
             rows = rows.view(count, length, -1)
             scores = self._scores[:count]
             torch.baddbmm(scores, rows, rows.transpose(1, 2), beta=0, alpha=-1, out=scores)
-            if with_loss:
-                losses.append((torch.nn.functional.softplus(scores) * band).sum() / 2)
+            if with_loss and loss is None:  # the first walks stand for all, which come in random order
+                loss = (torch.nn.functional.softplus(scores) * self._band).sum() / (2 * count * self._pairs_per_walk)
             scores.sigmoid_().mul_(band)
             gradient = torch.bmm(scores, rows, out=self._row_gradient[:count])
             self._gradient.index_add_(0, flat, gradient.view(flat.numel(), -1))
-        return torch.stack(losses).sum() if losses else None
+        return loss
 
     def _add_others(self, others: Tensor, with_loss: bool) -> Tensor | None:
         flat = others.reshape(-1)
@@ -133,19 +138,50 @@ class SkipGram:
         self._gradient.index_add_(0, flat, gradient.view(flat.numel(), -1))
         return loss
 
-    def _update(self, walks: Tensor, others: Tensor) -> None:
+    def _update(self, walks: Tensor, others: Tensor, learning_rate: float) -> None:
         """Move the touched rows by Adam's rule; `_gradient` points downhill and is zero again afterwards."""
         self._steps += 1
-        rate = self._learning_rate * math.sqrt(1 - BETA2**self._steps) / (1 - BETA1**self._steps)
+        rate = learning_rate * math.sqrt(1 - BETA2**self._steps) / (1 - BETA1**self._steps)
         touched = self._touched
-        touched.index_fill_(0, walks.reshape(-1), True)
-        touched.index_fill_(0, others.reshape(-1), True)
-        rows = touched.nonzero().squeeze(1)
         touched.zero_()
-        gradient = self._gradient.index_select(0, rows)
-        mean = self._mean.index_select(0, rows).lerp_(gradient, 1 - BETA1)
-        variance = self._variance.index_select(0, rows).mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
-        self._mean.index_copy_(0, rows, mean)
-        self._variance.index_copy_(0, rows, variance)
-        self._gradient.index_fill_(0, rows, 0.0)
-        self.weight.index_add_(0, rows, mean.div_(variance.sqrt_().add_(EPS)), alpha=rate)
+        touched.index_fill_(0, walks.reshape(-1), 1.0)
+        touched.index_fill_(0, others.reshape(-1), 1.0)
+        if self.weight.is_cuda:  # to count the rows would make the device wait
+            self._update_all(rate)
+            return
+        rows = touched.nonzero()[:, 0]
+        if 2 * rows.numel() > touched.numel():
+            self._update_all(rate)
+        else:
+            for part in torch.split(rows, self._rows_at_once):
+                self._update_rows(part, rate)
+
+    def _update_all(self, rate: float) -> None:
+        """Pass over all rows; a mask keeps the untouched ones. Cheaper than to fetch more than half of them."""
+        for at in range(0, self.weight.shape[0], self._rows_at_once):
+            part = slice(at, at + self._rows_at_once)
+            touched, gradient = self._touched[part], self._gradient[part]
+            mean, variance, weight = self._mean[part], self._variance[part], self.weight[part]
+            change = self._adam[0][: weight.shape[0]]
+            mean.lerp_(gradient, touched * (1 - BETA1))
+            variance.lerp_(torch.mul(gradient, gradient, out=change), touched * (1 - BETA2))
+            torch.sqrt(variance, out=change).add_(EPS)
+            weight.add_(torch.div(mean, change, out=change).mul_(touched * rate))
+            gradient.zero_()
+
+    def _update_rows(self, rows: Tensor, rate: float) -> None:
+        # Rows are written back by adding a difference: torch adds rows twice as fast as it copies them.
+        count = rows.numel()
+        gradient, mean, variance, change = (buffer[:count] for buffer in self._adam)
+        torch.index_select(self._gradient, 0, rows, out=gradient)
+        torch.neg(gradient, out=change)
+        self._gradient.index_add_(0, rows, change)  # x - x is zero, exactly
+        torch.index_select(self._mean, 0, rows, out=mean)
+        torch.sub(gradient, mean, out=change).mul_(1 - BETA1)
+        self._mean.index_add_(0, rows, change)
+        mean.add_(change)
+        torch.index_select(self._variance, 0, rows, out=variance)
+        torch.mul(gradient, gradient, out=change).sub_(variance).mul_(1 - BETA2)
+        self._variance.index_add_(0, rows, change)
+        variance.add_(change).sqrt_().add_(EPS)
+        self.weight.index_add_(0, rows, mean.div_(variance).mul_(rate))

@@ -33,7 +33,7 @@ class RandomWalker:
         self._degree = adjacency.degree.to(torch.float64)
         self._start = adjacency.rowptr[:-1].contiguous()
         self._last = max(adjacency.col.numel() - 1, 0)
-        self._has_sinks = bool((adjacency.degree == 0).any())
+        self._any_isolated = bool((adjacency.degree == 0).any())
         self._cumulated = None if adjacency.weight is None else _cumulated(adjacency.weight)
         self._keys = None if self._first_order else adjacency.keys()
 
@@ -48,61 +48,55 @@ class RandomWalker:
         Returns:
             Shape (W, length), int64, contiguous. A node without neighbours repeats.
         """
+        if self._graph.col.numel() == 0:
+            return starts.unsqueeze(1).repeat(1, length)
         path = torch.empty((length, starts.numel()), dtype=torch.int64, device=starts.device)
         path[0] = starts
-        if self._graph.col.numel() == 0:
-            path[:] = starts
-            return path.t().contiguous()
+        if self._any_isolated:  # they walk from somewhere else first, which keeps every step free of the question
+            isolated = self._graph.degree.index_select(0, starts) == 0
+            path[0] = torch.where(isolated, self._graph.col[0], starts)
         for i in range(1, length):
             if i == 1 or self._first_order:
                 path[i] = self._step(path[i - 1], generator)
             else:
                 path[i] = self._second_order_step(path[i - 2], path[i - 1], generator)
+        if self._any_isolated:
+            path = torch.where(isolated, starts, path)
         return path.t().contiguous()
 
     def _step(self, cur: Tensor, generator: torch.Generator) -> Tensor:
         """Draw a neighbour of each `cur` in proportion to its weight."""
         # float64, because 24 bits cannot address the neighbours of a large hub evenly.
         u = torch.rand(cur.shape, generator=generator, dtype=torch.float64, device=cur.device)
-        start = self._start[cur]
+        start = self._start.index_select(0, cur)
         if self._cumulated is None:
-            entry = start + (u * self._degree[cur]).to(torch.int64)
+            entry = u.mul_(self._degree.index_select(0, cur)).to(torch.int64).add_(start)
         else:
             below = self._cumulated[start]
             total = self._cumulated[start + self._graph.degree[cur]] - below
             entry = torch.searchsorted(self._cumulated, below + u * total, right=True) - 1
             entry = torch.minimum(torch.maximum(entry, start), start + self._graph.degree[cur] - 1)
-        if not self._has_sinks:
-            return self._graph.col[entry]
-        return torch.where(self._graph.degree[cur] > 0, self._graph.col[entry.clamp_(0, self._last)], cur)
+        return self._graph.col.index_select(0, entry)  # several times faster than col[entry]
 
     def _second_order_step(self, prev: Tensor, cur: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw by rejection under an envelope of `most` · weight, with what 1/p exceeds `most` by put beside it."""
         most = max(1.0, 1.0 / self._q)  # the largest α of a node that is not `prev`
-        total = self._total_weight(cur)
-        # What 1/p adds to the return edge above `most` is drawn outright, with its share of the envelope.
         extra = self._return_weight(cur, prev) * max(0.0, 1.0 / self._p - most)
-        outright = torch.rand(cur.shape, generator=generator, dtype=torch.float64, device=cur.device)
-        back_at_once = outright * (most * total + extra) < extra
-        # With one neighbour, or none, there is no choice, and a large p would reject for long.
-        back_at_once |= self._graph.degree[cur] <= 1
-        result = torch.where(back_at_once, prev, -1)
-        waiting = (result < 0).nonzero().squeeze(1)
+        back_share = extra / (most * self._total_weight(cur) + extra)
+        # With one neighbour there is no choice, and a large p would reject it for long.
+        back_share.masked_fill_(self._graph.degree.index_select(0, cur) == 1, 1.0)
+        result = torch.empty_like(cur)
+        waiting = torch.arange(cur.numel(), device=cur.device)
         while waiting.numel():
-            before, here = prev[waiting], cur[waiting]
+            before, here = prev.index_select(0, waiting), cur.index_select(0, waiting)
+            back, accept = torch.rand((2, waiting.numel()), generator=generator, dtype=torch.float64, device=cur.device)
             proposal = self._step(here, generator)
             alpha = torch.where(self._linked(before, proposal), 1.0, 1.0 / self._q)
-            alpha = torch.where(proposal == before, min(1.0 / self._p, most), alpha)
-            u = torch.rand(here.shape, generator=generator, dtype=torch.float64, device=cur.device)
-            # The outright draw stays part of each try: a rejected try is drawn again from the whole envelope.
-            accepted = u * most < alpha
-            result[waiting[accepted]] = proposal[accepted]
-            waiting = waiting[~accepted]
-            if waiting.numel():
-                share = outright[waiting].uniform_(generator=generator)
-                part = extra[waiting]
-                back = share * (most * total[waiting] + part) < part
-                result[waiting[back]] = prev[waiting[back]]
-                waiting = waiting[~back]
+            alpha.masked_fill_(proposal == before, min(1.0 / self._p, most))
+            outright = back < back_share.index_select(0, waiting)
+            settled = outright | (accept * most < alpha)
+            result[waiting[settled]] = torch.where(outright, before, proposal)[settled]
+            waiting = waiting[~settled]
         return result
 
     def _total_weight(self, node: Tensor) -> Tensor:
@@ -112,12 +106,10 @@ class RandomWalker:
         return self._cumulated[start + self._graph.degree[node]] - self._cumulated[start]
 
     def _return_weight(self, cur: Tensor, prev: Tensor) -> Tensor:
-        """Weight of the edge back; 0 at a node without neighbours, where there is no such edge."""
-        linked = (self._graph.degree[cur] > 0).to(torch.float64)
         if self._graph.weight is None:
-            return linked
+            return torch.ones(cur.shape, dtype=torch.float64, device=cur.device)
         entry = torch.searchsorted(self._key_table(), cur * self._graph.num_nodes + prev).clamp_(max=self._last)
-        return linked * self._graph.weight[entry]
+        return self._graph.weight[entry]
 
     def _linked(self, a: Tensor, b: Tensor) -> Tensor:
         key = a * self._graph.num_nodes + b

@@ -1,0 +1,136 @@
+"""Where a training runs, how large its steps are, and what happens when memory runs out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import torch
+
+from alexandria.adapters.pyg.settings import Node2VecSettings
+from alexandria.ports.graph_embedder import EmbedderOutOfMemoryError
+
+GPU_PAYS_FROM = 30_000
+"""Linked nodes. Below, a GPU takes longer to start than a CPU takes to train."""
+
+FEWEST_WALKS = 128
+"""A step smaller than this saves no memory worth having."""
+
+MOST_OF_CARD = 0.7
+"""Share of the free memory that a step may plan for; the allocator keeps some, and so do other programs."""
+
+STEPS_PER_EPOCH = 100
+"""Fewer than these cost quality on large graphs, so a step grows no further, however large the card is."""
+
+CPU_STEP = 2000
+"""Large enough that Adam's pass over the rows costs little beside the walks, small enough for the cache."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """One way to run a training.
+
+    Attributes:
+        device: `cpu` or `cuda:0`, …
+        walks_per_step: Walks of a step, at most.
+        planned_bytes: What the training is expected to hold at most, on its device.
+        notes: What a person should know about the choice.
+    """
+
+    device: str
+    walks_per_step: int
+    planned_bytes: int = 0
+    notes: tuple[str, ...] = ()
+
+
+def place(settings: Node2VecSettings, linked: int, pairs: int, free_bytes: int | None) -> Placement:
+    """Choose the device and the size of a step.
+
+    Args:
+        settings: What was asked for.
+        linked: Nodes with an edge.
+        pairs: Linked pairs.
+        free_bytes: Free memory of the GPU; None when there is none.
+    """
+    on_gpu = free_bytes is not None and (
+        settings.device == "cuda" or (settings.device == "auto" and linked >= GPU_PAYS_FROM)
+    )
+    if not on_gpu or free_bytes is None:
+        walks = settings.walks_per_step or CPU_STEP
+        notes = ("a GPU was asked for and there is none; trained on the CPU",) if settings.device == "cuda" else ()
+        return Placement("cpu", walks, planned_bytes(settings, linked, pairs, walks), notes)
+    fixed = planned_bytes(settings, linked, pairs, 0)
+    fit = int((MOST_OF_CARD * free_bytes - fixed) // bytes_per_walk(settings))
+    ceiling = max(linked * settings.walks_per_node // STEPS_PER_EPOCH, CPU_STEP)
+    walks = max(min(settings.walks_per_step or ceiling, fit), FEWEST_WALKS)
+    planned = planned_bytes(settings, linked, pairs, walks)
+    note = f"planned {planned / 2**20:.0f} MiB, {planned / free_bytes:.1%} of the free memory of the card"
+    if walks < fit:
+        note += f"; steps above {walks} walks would leave too few of them, so the rest of the card stays empty"
+    return Placement("cuda:0", walks, planned, (note,))
+
+
+def bytes_per_walk(settings: Node2VecSettings) -> int:
+    """Return what a walk of a step takes: rows, gradients, scores, its path several times, and its negatives."""
+    length, dimension = settings.walk_length, settings.dimension
+    return length * (2 * 4 * dimension + 4 * length + 6 * 8) + 4 * (2 * 4 * dimension + 2 * 4 * 32)
+
+
+def planned_bytes(settings: Node2VecSettings, linked: int, pairs: int, walks: int) -> int:
+    """Return what a training holds at most: vectors, gradient, moments, a change of each; the graph; a step."""
+    states = 5 * 4 * linked * settings.dimension
+    return states + 4 * 8 * pairs + 4 * 8 * linked * settings.walks_per_node + walks * bytes_per_walk(settings)
+
+
+def with_less_on_failure(train_on: Callable[[Placement], T], first: Placement) -> T:
+    """Run `train_on`; after each failure for want of memory with half the step, and at last on the CPU.
+
+    Args:
+        train_on: Trains from the start. Raises torch.OutOfMemoryError, or MemoryError, when memory runs out.
+        first: What to try first.
+
+    Raises:
+        EmbedderOutOfMemoryError: The smallest step on the CPU is still too much.
+    """
+    placement = first
+    while True:
+        try:
+            return train_on(placement)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if placement.device == "cpu" and placement.walks_per_step <= FEWEST_WALKS:
+                raise EmbedderOutOfMemoryError("the graph does not fit into memory, even with the smallest step") from (
+                    error
+                )
+            placement = _smaller(placement)
+            warnings.warn(placement.notes[-1], RuntimeWarning, stacklevel=2)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether `error` says that memory ran out; torch's CPU allocator says so in words only."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def _smaller(placement: Placement) -> Placement:
+    walks = placement.walks_per_step // 2
+    if walks >= FEWEST_WALKS:
+        note = f"out of memory on {placement.device}; trained again with {walks} walks a step"
+        return replace(placement, walks_per_step=walks, notes=(*placement.notes, note))
+    if placement.device == "cpu":
+        note = f"out of memory on the CPU; trained again with {FEWEST_WALKS} walks a step"
+        return replace(placement, walks_per_step=FEWEST_WALKS, notes=(*placement.notes, note))
+    note = f"out of memory on {placement.device} with the smallest step; trained on the CPU"
+    return Placement("cpu", CPU_STEP, 0, (*placement.notes, note))
+
+
+def free_gpu_bytes() -> int | None:
+    """Return the free memory of the first GPU, or None where there is none."""
+    if not torch.cuda.is_available():
+        return None
+    free, _ = torch.cuda.mem_get_info(0)
+    return int(free)
