@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from alexandria.adapters.memory.clock import ManualClock
 from alexandria.adapters.memory.job_queue import MemoryJobQueue
@@ -20,10 +20,13 @@ from alexandria.adapters.redis.tcp import TcpScriptStore
 from alexandria.adapters.sqlite.database import Database
 from alexandria.adapters.sqlite.job_queue import SqliteJobQueue
 from alexandria.adapters.sqlite.status_board import SqliteStatusBoard
+from alexandria.adapters.upstash.rest import UpstashScriptStore
 from alexandria.domain.job import Job, JobRecord, JobState
 from alexandria.domain.repo_url import RepoUrl
 from alexandria.ports.job_queue import Claim, JobQueue, QueueRules
+from alexandria.ports.script_store import ScriptStore
 from alexandria.ports.status_board import StatusBoard
+from support.upstash_rest import TOKEN, rest_server
 from support.valkey import valkey_url
 
 START = datetime(2026, 5, 1, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -113,6 +116,12 @@ async def open_sqlite(rules: QueueRules) -> AsyncIterator[OpenStore]:
             await cut_off()
 
 
+class ClosableScriptStore(ScriptStore, Protocol):
+    """A way to a server that can be closed."""
+
+    async def close(self) -> None: ...
+
+
 class TcpScriptStoreAt(TcpScriptStore):
     """The way to a real server whose scripts are told the time by the test."""
 
@@ -121,36 +130,56 @@ class TcpScriptStoreAt(TcpScriptStore):
         self._clock = clock
 
     async def now_us(self) -> int:
-        return (self._clock.now() - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+        return _microseconds(self._clock)
+
+
+class UpstashScriptStoreAt(UpstashScriptStore):
+    """The same over REST."""
+
+    def __init__(self, url: str, clock: ManualClock) -> None:
+        super().__init__(url, TOKEN)
+        self._clock = clock
+
+    async def now_us(self) -> int:
+        return _microseconds(self._clock)
+
+
+def _microseconds(clock: ManualClock) -> int:
+    return (clock.now() - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 @asynccontextmanager
-async def open_redis(rules: QueueRules) -> AsyncIterator[OpenStore]:
+async def open_scripts(
+    rules: QueueRules,
+    new_way: Callable[[ManualClock], ClosableScriptStore],
+    way_to_nobody: Callable[[ManualClock], ClosableScriptStore],
+) -> AsyncIterator[OpenStore]:
     clock = ManualClock(START)
     numbers = count()
-    ways: list[TcpScriptStore] = []
+    ways: list[ClosableScriptStore] = []
 
-    def way() -> TcpScriptStore:
-        ways.append(TcpScriptStoreAt(valkey_url(), clock))
+    def way() -> ClosableScriptStore:
+        ways.append(new_way(clock))
         return ways[-1]
 
     def peer() -> JobQueue:
         return RedisJobQueue(way(), rules, new_id=lambda: f"adopted-{next(numbers)}")
 
-    async def reopen() -> None:
+    async def close() -> None:
         while ways:
             await ways.pop().close()
+
+    async def reopen() -> None:
+        await close()
         store.queue, store.board = peer(), RedisStatusBoard(way())
 
     async def spoil_history() -> None:
         await ways[0].command("LSET", "job_history", 0, '{"job_id"')
 
     async def cut_off() -> None:
-        while ways:
-            await ways.pop().close()
-        nobody = TcpScriptStoreAt("redis://127.0.0.1:1", clock)
-        ways.append(nobody)
-        store.queue, store.board = RedisJobQueue(nobody, rules, new_id=str), RedisStatusBoard(nobody)
+        await close()
+        ways.append(way_to_nobody(clock))
+        store.queue, store.board = RedisJobQueue(ways[0], rules, new_id=str), RedisStatusBoard(ways[0])
 
     await way().command("FLUSHALL")
     store = OpenStore(
@@ -166,11 +195,38 @@ async def open_redis(rules: QueueRules) -> AsyncIterator[OpenStore]:
     try:
         yield store
     finally:
-        for opened in ways:
-            await opened.close()
+        await close()
 
 
-STORES: dict[str, Opener] = {"memory": open_memory, "sqlite": open_sqlite, "redis": open_redis}
+@asynccontextmanager
+async def open_redis(rules: QueueRules) -> AsyncIterator[OpenStore]:
+    def way(clock: ManualClock) -> ClosableScriptStore:
+        return TcpScriptStoreAt(valkey_url(), clock)
+
+    async with open_scripts(rules, way, lambda clock: TcpScriptStoreAt("redis://127.0.0.1:1", clock)) as store:
+        yield store
+
+
+@asynccontextmanager
+async def open_upstash(rules: QueueRules) -> AsyncIterator[OpenStore]:
+    async with rest_server(valkey_url()) as server:
+
+        def way(clock: ManualClock) -> ClosableScriptStore:
+            return UpstashScriptStoreAt(server.url, clock)
+
+        async with open_scripts(rules, way, lambda clock: UpstashScriptStoreAt("http://127.0.0.1:1", clock)) as store:
+            yield store
+
+
+STORES: dict[str, Opener] = {
+    "memory": open_memory,
+    "sqlite": open_sqlite,
+    "redis": open_redis,
+    "upstash": open_upstash,
+}
+
+# For what takes hundreds of stores: "upstash" runs the scripts of "redis" and makes a TLS context for each client.
+QUICK_STORES = {name: opener for name, opener in STORES.items() if name != "upstash"}
 
 
 def repo(number: int) -> RepoUrl:

@@ -14,7 +14,7 @@ from alexandria.domain.job import Phase
 from alexandria.domain.worker_status import WorkerStatus
 from alexandria.ports.job_queue import QueueRules
 from alexandria.ports.status_board import StatusBoardUnavailableError, WorkerReport
-from contract.queues import START, STORES, Opener, OpenStore
+from contract.queues import QUICK_STORES, START, STORES, Opener, OpenStore
 
 IDLE = WorkerStatus.idle()
 OFFLINE = WorkerStatus.offline()
@@ -168,7 +168,7 @@ STATUSES = st.one_of(
 PUBLICATIONS = st.tuples(st.sampled_from(["a", "b", "c"]), STATUSES, st.integers(1, 100), st.integers(0, 60))
 
 
-@pytest.mark.parametrize("opener", STORES.values(), ids=STORES.keys())
+@pytest.mark.parametrize("opener", QUICK_STORES.values(), ids=QUICK_STORES.keys())
 @settings(deadline=None, max_examples=100)
 @given(publications=st.lists(PUBLICATIONS, max_size=12))
 def test_board_reads_as_a_plain_list_of_publications_does(

@@ -1,0 +1,1 @@
+"""The way to Upstash's Redis over HTTPS."""

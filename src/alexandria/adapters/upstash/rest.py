@@ -1,0 +1,111 @@
+"""The way to a Redis of Upstash over HTTPS, with the client of the vendor.
+
+That client waits for ever, repeats a request whose answer was lost (an INCR counts twice) and
+raises whatever HTTP, JSON and base64 raise: so it is told not to repeat, gets a deadline here, and
+every error is translated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from ipaddress import ip_address
+from types import TracebackType
+from typing import Self, cast
+from urllib.parse import urlsplit
+
+import httpx
+from upstash_redis.asyncio import Redis
+from upstash_redis.errors import UpstashError
+
+from alexandria.ports.script_store import (
+    Reply,
+    ScriptStore,
+    ScriptStoreRefusedError,
+    ScriptStoreUnavailableError,
+)
+
+# What the service says when it serves others first, or nobody until the month is over or room is made.
+_LATER = ("limit exceeded", "connections exceeded", "quota exceeded", "busy ", "loading ", "oom ", "try again")
+_MEASURE_AGAIN_S = 600.0
+
+
+class UpstashScriptStore(ScriptStore):
+    """One HTTP client; each command is one request.
+
+    Args:
+        url: The REST URL, https (loopback may go without).
+        token: The REST token.
+        timeout_s: For each request as a whole.
+        monotonic: Seconds that only grow, between two measurements of the server's time.
+
+    Raises:
+        ValueError: `url` would send the token in the clear.
+    """
+
+    def __init__(
+        self, url: str, token: str, *, timeout_s: float = 10.0, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        if not _is_private(url):
+            raise ValueError("the REST URL of Upstash must begin with https://: the token would travel in the clear")
+        self._client = Redis(url.rstrip("/"), token, rest_retries=0, allow_telemetry=False)
+        self._timeout_s = timeout_s
+        self._monotonic = monotonic
+        self._measured_at_s: float | None = None
+        self._measured_us = 0
+
+    async def command(self, *words: str | int) -> Reply:
+        """See the port."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return cast(Reply, await self._client.execute(list(words)))
+        except TimeoutError as error:
+            raise ScriptStoreUnavailableError(f"Upstash did not answer within {self._timeout_s:g} s") from error
+        except UpstashError as error:
+            if any(words in str(error).lower() for words in _LATER):
+                raise ScriptStoreUnavailableError(f"Upstash cannot serve now: {error}") from error
+            raise ScriptStoreRefusedError(f"Upstash refused a command: {error}") from error
+        except httpx.HTTPError as error:
+            raise ScriptStoreUnavailableError(f"Upstash cannot be reached: {error!r:.200}") from error
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            # A gateway answered in place of Upstash: HTML, or JSON of another shape, which the client takes as it is.
+            raise ScriptStoreUnavailableError(f"what answers is not Upstash: {error!r:.200}") from error
+
+    async def now_us(self) -> int | None:
+        """See the port: Upstash asks for scripts without a clock, so its TIME is measured every ten minutes."""
+        now_s = self._monotonic()
+        if self._measured_at_s is None or now_s - self._measured_at_s > _MEASURE_AGAIN_S:
+            reply = await self.command("TIME")
+            try:
+                seconds, micros = cast(tuple[int, int], reply)
+                self._measured_us = int(seconds) * 1_000_000 + int(micros)
+            except (TypeError, ValueError) as error:
+                raise ScriptStoreUnavailableError(f"Upstash's TIME answered with {reply!r:.50}") from error
+            # The answer is as old as half the way, which is far below what a lease is judged by.
+            self._measured_at_s = self._monotonic()
+            return self._measured_us
+        return self._measured_us + round((now_s - self._measured_at_s) * 1e6)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._client.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+def _is_private(url: str) -> bool:
+    """Whether nobody on the way can read along: https, or this machine itself."""
+    parts = urlsplit(url)
+    if parts.scheme == "https":
+        return True
+    try:
+        return parts.hostname == "localhost" or ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return False
