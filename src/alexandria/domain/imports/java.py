@@ -52,6 +52,9 @@ class _Types:
 
     def __init__(self, tree: RepoTree, facts: Sequence[SourceFacts]) -> None:
         self.packages: dict[str, dict[str, list[str]]] = {}  # package → type, nested ones with dots → files
+        # Most names are imported by many files: what they mean, and why they mean nothing here, is found once.
+        self._declared: dict[str, tuple[list[str], str, str] | None] = {}
+        self.missing: dict[tuple[str, ImportForm], Outcome] = {}
         self._package_of: dict[str, str] = {}
         self._places: dict[str, _Place] = {}
         self._modules: set[str] = set()
@@ -82,6 +85,15 @@ class _Types:
 
         A name may go on behind the type, to a nested type or to a member: that is in the same file.
         """
+        if name not in self._declared:
+            self._declared[name] = self._declaring(name)
+        declared = self._declared[name]
+        if declared is None:
+            return None
+        files, package, top = declared
+        return self.nearest(importer, files), package, top
+
+    def _declaring(self, name: str) -> tuple[list[str], str, str] | None:
         dot = name.find(".")
         while dot > 0:
             package = name[:dot]
@@ -90,7 +102,7 @@ class _Types:
             if types is not None:
                 top = name[dot + 1 : after] if after > 0 else name[dot + 1 :]
                 if files := types.get(top):
-                    return self.nearest(importer, files), package, top
+                    return files, package, top
             dot = after
         return None
 
@@ -216,27 +228,36 @@ class _Used:
         """Return what `import a.b.*` or `import a.B.*` brings in: only types that the file uses."""
         specifier = statement.specifier
         if specifier not in self._wildcards:
-            return _outside(self._types, self._file, statement, specifier)
+            return _outside(self._types, statement)
         targets = tuple(dict.fromkeys(self._found.get(specifier, ())))
         reason = "types of it that are used here" if targets else "no type of it is used here"
-        return Outcome(statement.line, f"{specifier}.*", Resolved.INSIDE, EdgeKind.IMPORT, targets, reason)
+        return Outcome(statement.line, _written(statement), Resolved.INSIDE, EdgeKind.IMPORT, targets, reason)
 
 
 def _named(types: _Types, file: SourceFacts, statement: ImportStatement) -> Outcome:
     found = types.find(file.path, statement.specifier)
-    if found is not None:
-        path, package, top = found
-        rest = statement.specifier[len(package) + len(top) + 2 :]
-        reason = f"declares {top}, which holds {rest}" if rest else f"declares {top}"
-        return Outcome(statement.line, _written(statement), Resolved.INSIDE, EdgeKind.IMPORT, (path,), reason)
-    return _outside(types, file, statement, _package(statement))
+    if found is None:
+        return _outside(types, statement)
+    path, package, top = found
+    rest = statement.specifier[len(package) + len(top) + 2 :]
+    reason = f"declares {top}, which holds {rest}" if rest else f"declares {top}"
+    return Outcome(statement.line, _written(statement), Resolved.INSIDE, EdgeKind.IMPORT, (path,), reason)
 
 
-def _outside(types: _Types, file: SourceFacts, statement: ImportStatement, package: str) -> Outcome:
+def _outside(types: _Types, statement: ImportStatement) -> Outcome:
     """Return why no file is found: a dependency, another language, or something that should be here."""
+    key = statement.specifier, statement.form
+    why = types.missing.get(key)
+    if why is None:
+        why = types.missing[key] = _missing(types, statement)
+    return Outcome(statement.line, why.specifier, why.resolved, reason=why.reason, tried=why.tried)
+
+
+def _missing(types: _Types, statement: ImportStatement) -> Outcome:
     line, specifier = statement.line, _written(statement)
-    if " " in package:
+    if " " in specifier:
         return Outcome(line, specifier, Resolved.UNSUPPORTED, reason="an import of a whole module")
+    package = _package(statement)
     if language := types.other_language(package):
         return Outcome(line, specifier, Resolved.UNSUPPORTED, reason=f"the package has {language}, which is not read")
     if package in types.packages:
@@ -254,10 +275,12 @@ def _outside(types: _Types, file: SourceFacts, statement: ImportStatement, packa
 def _package(statement: ImportStatement) -> str:
     """Return the package of an import that is not found: what stands before the first name in upper case."""
     parts = statement.specifier.split(".")
-    last = len(parts) - 1 - (statement.form is ImportForm.STATIC)
-    first = next((i for i, part in enumerate(parts) if part[:1].isupper()), last)
+    behind = {ImportForm.WILDCARD: 0, ImportForm.STATIC: 2}.get(statement.form, 1)
+    first = next((i for i, part in enumerate(parts) if part[:1].isupper()), len(parts) - behind)
     return ".".join(parts[: max(first, 0)])
 
 
 def _written(statement: ImportStatement) -> str:
-    return f"{statement.specifier}.*" if statement.form is ImportForm.STATIC_WILDCARD else statement.specifier
+    """Return the import as the file writes it; the specifier of a wildcard has no star."""
+    wildcard = statement.form in {ImportForm.WILDCARD, ImportForm.STATIC_WILDCARD}
+    return f"{statement.specifier}.*" if wildcard and " " not in statement.specifier else statement.specifier
