@@ -150,7 +150,7 @@ MANIFEST_PATHS = [
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     manifests=st.dictionaries(st.sampled_from(MANIFEST_PATHS), MANIFESTS),
     paths=st.sets(

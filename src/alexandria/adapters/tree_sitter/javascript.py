@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 # `ERROR` too: beside a merge marker or a half-written line the parts of an import may hang there.
 _STATEMENTS = """
-(import_statement source: (string) @source) @import
-(export_statement source: (string) @source) @reexport
-(ERROR source: (string) @source)
+(import_statement source: (string)) @import
+(export_statement source: (string)) @reexport
+(ERROR source: (string) @stray)
 (call_expression function: (import) arguments: (arguments) @dynamic)
 """
 _REQUIRE = """
@@ -28,7 +28,7 @@ _REQUIRE = """
 """
 # The grammar reads `export import a = require("b")` as the alias of a name `require` and, beside it, ("b").
 _IMPORT_EQUALS = """
-(import_require_clause source: (string) @equals)
+(import_statement (import_require_clause source: (string))) @equals
 (import_alias (identifier) @function (#eq? @function "require")) @alias
 """
 
@@ -56,6 +56,7 @@ _TYPE_PLACES = frozenset(
     type_annotation type_arguments type_predicate type_query union_type
     """.split()  # noqa: SIM905 - a list of that many quoted names is harder to read
 )
+_SHOWN_BYTES = 200
 _CASTS = frozenset({"as_expression", "satisfies_expression"})
 
 
@@ -97,11 +98,18 @@ def read(path: str, language: Language, content: bytes) -> SourceFacts:
     grammar = _grammar_of(path, language, content)
     root = _parser(grammar).parse(content).root_node
     captures = _captures(grammar, root, content)
-    found = [(node.start_byte, _statement(node, content)) for node in captures.get("source", ())]
+    found: list[tuple[int, ImportStatement]] = []
+    for name, form in (("import", ImportForm.MODULE), ("reexport", ImportForm.REEXPORT)):
+        found += [(node.start_byte, _statement(node, content, form)) for node in captures.get(name, ())]
     for name, form in (("dynamic", ImportForm.DYNAMIC), ("require", ImportForm.REQUIRE)):
         found += [(node.start_byte, _call(node, content, form)) for node in captures.get(name, ())]
-    literals = [*captures.get("equals", ()), *map(_literal_after_alias, captures.get("alias", ()))]
-    found += [(node.start_byte, _equals(node, content)) for node in literals if node is not None]
+    for name, literal_of in (("equals", _literal_in_clause), ("alias", _literal_after_alias)):
+        for node in captures.get(name, ()):
+            literal = literal_of(node)
+            if literal is not None:
+                found.append((node.start_byte, _equals(node, literal, content)))
+    for node in captures.get("stray", ()):
+        found.append((node.start_byte, ImportStatement(node.start_point[0] + 1, _text_of(node, content)[0])))
     found.sort(key=lambda pair: pair[0])
     return SourceFacts(
         path,
@@ -133,17 +141,14 @@ def _grammar_of(path: str, language: Language, content: bytes) -> str:
     return "tsx" if b"@flow" in content[:2000] else "javascript"
 
 
-def _statement(source: Node, content: bytes) -> ImportStatement:
-    """Read `import … from "x"`, `import "x"` or `export … from "x"`, given its literal."""
-    statement = source.parent
-    specifier, literal = _text_of(source, content)
-    line = source.start_point[0] + 1
-    if statement is None or statement.type == "ERROR":
-        return ImportStatement(line, specifier)
+def _statement(statement: Node, content: bytes, form: ImportForm) -> ImportStatement:
+    """Read `import … from "x"`, `import "x"` or `export … from "x"`."""
     line = statement.start_point[0] + 1
+    source = statement.child_by_field_name("source")
+    if source is None:  # the query asks for one
+        return ImportStatement(line, "", ImportForm.COMPUTED)
     names, type_only = _clause(content[statement.start_byte : source.start_byte].decode("utf-8", "replace"))
-    form = ImportForm.REEXPORT if statement.type == "export_statement" else ImportForm.MODULE
-    return ImportStatement(line, specifier, form if literal else ImportForm.COMPUTED, names, type_only=type_only)
+    return ImportStatement(line, _text_of(source, content)[0], form, names, type_only=type_only)
 
 
 def _clause(text: str) -> tuple[tuple[str, ...], bool]:
@@ -198,16 +203,16 @@ def _is_type(arguments: Node) -> bool:
     return node.type in _TYPE_PLACES
 
 
-def _equals(source: Node, content: bytes) -> ImportStatement:
-    """Read `import a = require("x")`, given its literal."""
-    specifier, literal = _text_of(source, content)
-    clause = source.parent
-    statement = None if clause is None else clause.parent
-    type_only = False
-    if statement is not None and statement.type == "import_statement":
-        type_only = content[statement.start_byte : source.start_byte].split()[1:2] == [b"type"]
-    form = ImportForm.REQUIRE if literal else ImportForm.COMPUTED
-    return ImportStatement(source.start_point[0] + 1, specifier, form, ("*",), type_only=type_only)
+def _equals(statement: Node, literal: Node, content: bytes) -> ImportStatement:
+    """Read `import a = require("x")`."""
+    type_only = content[statement.start_byte : literal.start_byte].split()[1:2] == [b"type"]
+    specifier = _text_of(literal, content)[0]
+    return ImportStatement(statement.start_point[0] + 1, specifier, ImportForm.REQUIRE, ("*",), type_only=type_only)
+
+
+def _literal_in_clause(statement: Node) -> Node | None:
+    clauses = (node for node in statement.named_children if node.type == "import_require_clause")
+    return next((clause.child_by_field_name("source") for clause in clauses), None)
 
 
 def _literal_after_alias(alias: Node) -> Node | None:
@@ -224,10 +229,12 @@ def _literal_after_alias(alias: Node) -> Node | None:
 
 def _text_of(node: Node, content: bytes) -> tuple[str, bool]:
     """Return the value of a string literal and True, or the source text of anything else and False."""
-    text = content[node.start_byte : node.end_byte].decode("utf-8", "replace")
     if node.type != "string" and not _is_plain_template(node):
-        return text[:200], False
-    text = text[1:-1]
+        # Cut before it is decoded: such arguments nest, and each holds all that are in it.
+        return content[node.start_byte : min(node.end_byte, node.start_byte + _SHOWN_BYTES)].decode(
+            "utf-8", "replace"
+        ), False
+    text = content[node.start_byte + 1 : node.end_byte - 1].decode("utf-8", "replace")
     return (_ESCAPE.sub(_unescape, text) if "\\" in text else text), True
 
 
