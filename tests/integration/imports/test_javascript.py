@@ -563,6 +563,20 @@ def test_root_of_a_workspace_gives_way_to_a_member_of_its_name() -> None:
     assert targets_of(files, "examples/a.js") == {"lib": "packages/lib/index.js"}
 
 
+def test_path_to_the_build_of_a_package_means_its_source() -> None:
+    files = {
+        "tsconfig.json": '{"compilerOptions": {"paths": {"@acme/ui": ["./dist/ui"], "@acme/ui/*": ["./dist/ui/*"]}}}',
+        "projects/ui/package.json": package("@acme/ui"),
+        "projects/ui/src/public-api.ts": "",
+        "projects/ui/src/button.ts": "",
+        "app/main.ts": "import '@acme/ui'; import '@acme/ui/button'",
+    }
+    assert targets_of(files, "app/main.ts") == {
+        "@acme/ui": "projects/ui/src/public-api.ts",
+        "@acme/ui/button": "projects/ui/src/button.ts",
+    }
+
+
 def test_mapped_name_that_is_installed_is_external() -> None:
     paths = {"react": ["./node_modules/@types/react"], "@acme/*": ["./libs/*"], "lib": ["./gone"]}
     files = {
@@ -629,6 +643,22 @@ def test_list_of_aliases_and_exact_alias_and_folders_of_modules() -> None:
         "react": None,
         "fs": None,
         "deep/b": "web/deep/b.js",
+    }
+
+
+def test_import_map_of_deno_is_followed() -> None:
+    imports = {"@/": "./src/", "db": "./lib/db.ts", "std/": "https://deno.land/std/", "x": 1, "": "./y"}
+    files = {
+        "deno.jsonc": json.dumps({"imports": imports}) + " // done",
+        "src/main.ts": "import '@/a.ts'; import 'db'; import 'std/path.ts'; import 'jsr:@std/fs'",
+        "src/a.ts": "",
+        "lib/db.ts": "",
+    }
+    assert targets_of(files, "src/main.ts") == {
+        "@/a.ts": "src/a.ts",
+        "db": "lib/db.ts",
+        "std/path.ts": None,
+        "jsr:@std/fs": None,
     }
 
 

@@ -44,6 +44,9 @@ def sources_of(output: str, package: Package, configs: list[TsConfig]) -> Iterat
         for inner in _without_output_folders(name[start:]):
             for folder in _SOURCE_FOLDERS:
                 yield _joined(_joined(package.directory, folder), inner)
+    if stem == _joined(package.directory, "index"):
+        # The entry of Angular's package format, which has no index of its own.
+        yield from (_joined(package.directory, f"src/{name}") for name in ("public-api", "public_api"))
 
 
 def _joined(directory: str, inner: str) -> str:

@@ -1,4 +1,4 @@
-"""Names that bundlers and frameworks map: `alias` and `modules` of their configurations, where written plainly.
+"""Names that bundlers, frameworks and import maps map: `alias`, `modules` and `imports`, where written plainly.
 
 The configurations are programs. They are not run: only values that are literals, or a literal joined to the
 configuration's own directory, are read, and everything else is left alone.
@@ -10,14 +10,16 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from alexandria.domain.imports.javascript import jsonc
 from alexandria.domain.imports.javascript.files import ancestors, join, parent
 from alexandria.domain.imports.javascript.tsconfig import PathMapping
 
 _NAME = re.compile(
     r"(?:webpack|vite|vitest|rollup|rspack|rsbuild|rslib|babel|craco|vue|nuxt|astro|farm|electron\.vite|config-overrides|"
-    r"next|svelte|metro)[\w.-]*\.(?:[cm]?[jt]s|json)\Z|\.babelrc(?:\.[cm]?js|\.json)?\Z"
+    r"next|svelte|metro)[\w.-]*\.(?:[cm]?[jt]s|json)\Z|\.babelrc(?:\.[cm]?js|\.json)?\Z|(?:deno\.jsonc?|import_map\.json)\Z"
 )
-_CLUES = re.compile(r"alias|module-resolver|modules")
+_IMPORT_MAP = re.compile(r"(?:deno\.jsonc?|import_map\.json)\Z")
+_CLUES = re.compile(r"alias|module-resolver|modules|imports")
 _HAS_WEBPACK = re.compile(r"webpack|rspack|craco|config-overrides|vue\.|next\.")
 _TOKEN = re.compile(
     # What is not closed reaches to the end, so that no text is scanned twice.
@@ -84,6 +86,10 @@ def _aliases(directory: str, texts: Mapping[str, str], directories: Collection[s
     mappings: dict[tuple[str, str | None], PathMapping] = {}
     roots: list[str] = []
     for path, text in texts.items():
+        if _IMPORT_MAP.match(path[path.rfind("/") + 1 :]):
+            for mapping in _import_map(text, directory):
+                mappings.setdefault((mapping.prefix, mapping.suffix), mapping)
+            continue
         tokens = [t for t in _TOKEN.findall(text) if not t.isspace() and not t.startswith(("//", "/*"))]
         for name, value in _alias_entries(tokens):
             target = _path_of(value, directory, directories)
@@ -96,6 +102,17 @@ def _aliases(directory: str, texts: Mapping[str, str], directories: Collection[s
                 roots.append(root)
     ordered = sorted(mappings.values(), key=lambda m: (-len(m.prefix), m.suffix is not None))
     return Aliases(tuple(ordered), tuple(dict.fromkeys(roots)))
+
+
+def _import_map(text: str, directory: str) -> Iterator[PathMapping]:
+    """Yield what the `imports` of an import map (a web standard, which Deno's configuration holds) map to files."""
+    imports = jsonc.load_object(text).get("imports")
+    for name, target in imports.items() if isinstance(imports, dict) else ():
+        if name and isinstance(target, str) and target.startswith(("./", "../")):
+            path = join(directory, target)
+            if path is not None:
+                ends = name.endswith("/")
+                yield PathMapping(name, "" if ends else None, (f"{path}/*" if ends else path,))
 
 
 def _roots_option(path: str, text: str) -> str:

@@ -141,6 +141,11 @@ class Packages:
         member = self._nearest([p for p in listed if p.directory in self.members] or listed, directory)
         return (member, member.directory) if member is not None else None
 
+    def called(self, name: str, directory: str) -> tuple[Package, str] | None:
+        """Return the nearest package of that name, whether anything links it or not."""
+        package = self._nearest(self._by_name.get(name, ()), directory)
+        return (package, package.directory) if package is not None else None
+
     def depends(self, name: str, directory: str) -> bool:
         """Say whether a package around `directory` declares that it depends on `name`."""
         return any(name in package.dependencies for package in self.enclosing(directory))

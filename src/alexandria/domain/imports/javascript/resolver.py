@@ -265,20 +265,27 @@ class Resolver:
     def _package(self, specifier: str, importer: _Importer, required: bool) -> Answer:
         name, subpath = split_name(specifier)
         linked = self._packages.named(name, importer.directory)
+        config = None
         if linked is None:
-            if name in BUILTINS:
-                return Answer(Resolved.EXTERNAL, "a module of Node")
             config = next((c for c in importer.configs for m in c.mappings if _maps(m, specifier)), None)
-            if config is not None and not self._packages.depends(name, importer.directory):
-                return Answer(Resolved.UNRESOLVED, f"paths of {config.path} leads to no file")
-            if not _PACKAGE_NAME.match(name):
-                return Answer(Resolved.UNRESOLVED, "no package can have this name, and no configuration maps it")
-            return Answer(Resolved.EXTERNAL, "a package that is not in the repository")
+            # `paths` often leads to what a build makes of a package, whether a workspace lists it or not.
+            linked = None if config is None else self._packages.called(name, importer.directory)
+        if linked is None:
+            return self._outside(name, importer, config)
         package, directory = linked
         found = self._entry(package, directory, subpath, importer, required)
         if found is not None:
             return self._inside(found, f"package {package.name}")
         return Answer(Resolved.UNRESOLVED, f"package {package.name} has no such entry")
+
+    def _outside(self, name: str, importer: _Importer, config: TsConfig | None) -> Answer:
+        if name in BUILTINS:
+            return Answer(Resolved.EXTERNAL, "a module of Node")
+        if config is not None and not self._packages.depends(name, importer.directory):
+            return Answer(Resolved.UNRESOLVED, f"paths of {config.path} leads to no file")
+        if not _PACKAGE_NAME.match(name):
+            return Answer(Resolved.UNRESOLVED, "no package can have this name, and no configuration maps it")
+        return Answer(Resolved.EXTERNAL, "a package that is not in the repository")
 
     def _entry(self, package: Package, directory: str, subpath: str, importer: _Importer, required: bool) -> str | None:
         if package.exports is not None:
