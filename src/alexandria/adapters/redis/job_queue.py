@@ -11,7 +11,7 @@ import contextlib
 import json
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from alexandria.adapters.redis.scripts import queue_script
 from alexandria.domain.errors import DomainError
@@ -32,7 +32,9 @@ from alexandria.ports.job_queue import (
     QueueRules,
     Renewal,
 )
-from alexandria.ports.script_store import ScriptStore, ScriptStoreError, ScriptStoreUnavailableError
+from alexandria.ports.script_store import Reply, ScriptStore, ScriptStoreError, ScriptStoreUnavailableError
+
+K = TypeVar("K", int, str, list[Reply])
 
 QUEUE_KEY = "ingest_queue"
 HISTORY_KEY = "job_history"
@@ -94,8 +96,9 @@ class RedisJobQueue(JobQueue):
     async def claim(self, worker_id: str) -> Claim | None:
         """See the port. An idle poll is one plain command: a script is only run if there are jobs."""
         with _translated():
-            if not await self._store.command("EXISTS", QUEUE_KEY, JOBS_KEY):
-                return None
+            jobs = await self._store.command("EXISTS", QUEUE_KEY, JOBS_KEY)
+        if not _expect(jobs, int):
+            return None
         entry = (await self._run("claim", {"worker_id": worker_id})).get("job")
         return Claim(_job(entry), entry["token"], worker_id) if entry else None
 
@@ -140,18 +143,21 @@ class RedisJobQueue(JobQueue):
         limit = history_limit(limit, self._rules)
         with _translated():
             entries = await self._store.command("LRANGE", HISTORY_KEY, 0, self._rules.history_length - 1)
-        records = [_readable(entry) for entry in entries] if isinstance(entries, list) else []
+        records = [_readable(entry) for entry in _expect(entries, list)]
         return [record for record in records if record is not None][:limit]
 
     async def issue_token(self) -> int:
         """See the port."""
         with _translated():
-            return _number(await self._store.command("INCR", TOKEN_KEY))
+            token = await self._store.command("INCR", TOKEN_KEY)
+        return _expect(token, int)
 
     async def check(self) -> None:
         """See the port."""
         with _translated():
-            await self._store.command("PING")
+            answer = await self._store.command("PING")
+        if answer != "PONG":
+            raise _damaged(answer)
 
     async def _finish(
         self, claim: Claim, record: JobRecord, event: JobEvent, state: JobState, *, retry: bool = False
@@ -195,14 +201,24 @@ class RedisJobQueue(JobQueue):
         raise JobQueueError(f"other programs push to {QUEUE_KEY} faster than their jobs can be read")
 
     async def _evaluate(self, name: str, call: dict[str, object], record: str) -> Any:
+        """Run a script once, or twice if the first answer was lost and the repetition has one effect."""
+        try:
+            return await self._evaluate_once(name, call, record)
+        except JobQueueUnavailableError:
+            if name == "claim":  # it might take a second job
+                raise
+            return await self._evaluate_once(name, call, record)
+
+    async def _evaluate_once(self, name: str, call: dict[str, object], record: str) -> Any:
         with _translated():
             now_us = await self._store.now_us()
             time = "" if now_us is None else str(now_us)
             words = (queue_script(name), len(KEYS), *KEYS, time, self._rules_json, json.dumps(call), record)
             answer = await self._store.command("EVAL", *words)
-        if not isinstance(answer, str):
-            raise JobQueueError(f"the script {name} answered with {answer!r:.50}")
-        return json.loads(answer)
+        try:
+            return json.loads(_expect(answer, str))
+        except ValueError as error:
+            raise _damaged(answer) from error
 
     async def _adopt(self, sha1: str, text: str) -> None:
         """Make a job of a task as older programs push it: a bare URL, or JSON with one in it."""
@@ -256,7 +272,12 @@ def _readable(entry: object) -> JobRecord | None:
         return None
 
 
-def _number(reply: object) -> int:
-    if not isinstance(reply, int):
-        raise JobQueueError(f"a counter answered with {reply!r:.50}")
+def _expect(reply: Reply, kind: type[K]) -> K:
+    if not isinstance(reply, kind):
+        raise _damaged(reply)
     return reply
+
+
+def _damaged(reply: Reply) -> JobQueueUnavailableError:
+    """Return the error for an answer that no Redis gives: something on the way spoke in its place."""
+    return JobQueueUnavailableError(f"what answers is not the Redis server: {reply!r:.50}")

@@ -15,7 +15,7 @@ from typing import Any
 from alexandria.adapters.redis.scripts import board_script
 from alexandria.domain.job import Phase
 from alexandria.domain.worker_status import WorkerStatus
-from alexandria.ports.script_store import ScriptStore, ScriptStoreError, ScriptStoreUnavailableError
+from alexandria.ports.script_store import Reply, ScriptStore, ScriptStoreError, ScriptStoreUnavailableError
 from alexandria.ports.status_board import (
     SeenWorker,
     StatusBoard,
@@ -52,7 +52,10 @@ class RedisStatusBoard(StatusBoard):
         with _translated():
             now_us = await self._store.now_us()
             time = "" if now_us is None else str(now_us)
-            await self._store.command("EVAL", board_script(), 2, STATUS_KEY, WORKERS_KEY, time, json.dumps(entry))
+            words = (board_script(), 2, STATUS_KEY, WORKERS_KEY, time, json.dumps(entry))
+            answer = await self._store.command("EVAL", *words)
+        if answer != "OK":
+            raise _damaged(answer)
 
     async def status(self) -> WorkerStatus:
         """See the port."""
@@ -71,7 +74,9 @@ class RedisStatusBoard(StatusBoard):
             now_us = await self._store.now_us()
             if now_us is None:
                 now_us = _microseconds(await self._store.command("TIME"))
-        entries = [json.loads(str(text)) for text in texts] if isinstance(texts, list) else []
+        if not isinstance(texts, list):
+            raise _damaged(texts)
+        entries = [json.loads(str(text)) for text in texts]
         held = [entry for entry in entries if int(entry["until_us"]) > now_us]
         return [_seen(entry) for entry in sorted(held, key=lambda entry: int(entry["number"]))]
 
@@ -97,7 +102,12 @@ def _seen(entry: dict[str, Any]) -> SeenWorker:
     return SeenWorker(report, _EPOCH + int(entry["seen_us"]) * _US)
 
 
-def _microseconds(time: object) -> int:
+def _microseconds(time: Reply) -> int:
     if not isinstance(time, list) or len(time) != 2:
-        raise StatusBoardError(f"the server's TIME answered with {time!r:.50}")
-    return int(time[0]) * 1_000_000 + int(time[1])
+        raise _damaged(time)
+    return int(str(time[0])) * 1_000_000 + int(str(time[1]))
+
+
+def _damaged(reply: Reply) -> StatusBoardUnavailableError:
+    """Return the error for an answer that no Redis gives: something on the way spoke in its place."""
+    return StatusBoardUnavailableError(f"what answers is not the Redis server: {reply!r:.50}")
