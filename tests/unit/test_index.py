@@ -46,7 +46,8 @@ async def test_index_stores_a_vector_a_file_and_makes_the_graph_searchable(world
     assert snapshot.indexed_at == world.clock.now()
     assert await world.vectors.count(snapshot.repo, snapshot.generation) == 8
     answer = await world.library.similar("shop", "shop/cart.py", k=3)
-    assert len(answer.hits) == 3
+    assert len(answer) == 3
+    assert list(answer) == list(answer.hits)
     assert "tools/alone.py" not in {hit.path for hit in answer.hits}
     assert answer.snapshot == snapshot
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -86,7 +86,7 @@ class UnsettledIndexError(AlexandriaError):
 
 @dataclass(frozen=True, slots=True)
 class SimilarAnswer:
-    """Files near one file, all of the generation of `snapshot`.
+    """Files near one file, all of the generation of `snapshot`; iterating gives the hits.
 
     Attributes:
         snapshot: What was searched.
@@ -97,6 +97,12 @@ class SimilarAnswer:
     snapshot: Snapshot
     path: str
     hits: Sequence[SimilarFile]
+
+    def __iter__(self) -> Iterator[SimilarFile]:
+        return iter(self.hits)
+
+    def __len__(self) -> int:
+        return len(self.hits)
 
 
 @dataclass(frozen=True, slots=True)

@@ -231,7 +231,7 @@ class Alexandria:
         languages: Collection[Language] = (),
         path_prefix: str = "",
     ) -> SimilarAnswer:
-        """Return the `k` files whose place in the graph is most like that of `path`.
+        """Return the `k` files whose place in the graph is most like that of `path`, best first.
 
         Args:
             repo: Key of the repository, or the end of it (`pallets/flask`, `flask`); empty for the
