@@ -74,8 +74,8 @@ def read(path: str, language: Language, content: bytes) -> SourceFacts:
 
     `declares` holds the names of the package block that the file declares, and `init` when it has a
     `func init()`. `uses` holds every name that is used where no local declaration of that name is in
-    scope: bare ones (`parse`) and qualified ones (`url.Parse`), whose qualifier is an import or a name of
-    the package; which one, only resolution knows. Both are sorted.
+    scope: bare ones (`parse`) and qualified, exported ones (`url.Parse`), whose qualifier is an import or a
+    name of the package; which one, only resolution knows. Both are sorted.
 
     Args:
         path: Repository-relative posix path; handed through.
@@ -234,7 +234,7 @@ def _bare_uses(captures: _Captures, content: bytes, bindings: _Bindings) -> set[
 
 
 def _qualified_uses(captures: _Captures, content: bytes, bindings: _Bindings) -> set[bytes]:
-    """Return `qualifier.name` for the qualifiers that may be an import."""
+    """Return `qualifier.Name` for the qualifiers that may be an import, and names that it may export."""
     hidden, declares = bindings.hidden, bindings.declares
     uses: set[bytes] = set()
     decided: set[bytes] = set()
@@ -244,6 +244,9 @@ def _qualified_uses(captures: _Captures, content: bytes, bindings: _Bindings) ->
         if selector in decided:
             continue
         qualifier, _, name = selector.partition(b".")
+        if b"_" <= name[:1] <= b"z":  # a name that is not exported; most are fields
+            decided.add(selector)
+            continue
         if qualifier in hidden and bisect_right(hidden[qualifier], start) % 2:
             continue
         decided.add(selector)
