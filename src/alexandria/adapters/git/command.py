@@ -38,7 +38,6 @@ _CONFIG = {
     "gc.auto": "0",
     "maintenance.auto": "false",
     "credential.helper": "",
-    "protocol.allow": "never",
     "submodule.recurse": "false",
     "transfer.bundleURI": "false",
 }
