@@ -8,36 +8,50 @@ if not now then
   now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 end
 
+-- The word outlives its report by the time until a worker that says nothing new runs this again.
+local grace_us = report.grace_us
+report.grace_us = nil
+
 local last, heard = 0, {}
 for _, text in ipairs(redis.call('HVALS', WORKERS)) do
   local other = cjson.decode(text)
-  if tonumber(other.until_us) <= now or other.worker_id == report.worker_id then
+  local own = other.worker_id == report.worker_id
+  if own and report.status == 'Offline' or not own and tonumber(other.until_us) <= now then
     redis.call('HDEL', WORKERS, other.worker_id)
-  else
+  elseif not own then
     heard[#heard + 1] = other
   end
   last = math.max(last, other.number)
 end
 
+local number = 0
 if report.status ~= 'Offline' then
-  report.number = last + 1
+  number = last + 1
+  report.number = number
   -- As text: cjson writes 14 digits of a number, and these have 16.
   report.seen_us, report.until_us = string.format('%.0f', now), string.format('%.0f', now + report.ttl_us)
   redis.call('HSET', WORKERS, report.worker_id, cjson.encode(report))
   heard[#heard + 1] = report
 end
 
-local word = nil
-for _, other in ipairs(heard) do
-  local louder = not word or (word.status == 'Idle') ~= (other.status == 'Idle') and word.status == 'Idle'
-  local later = word and (word.status == 'Idle') == (other.status == 'Idle') and other.number > word.number
-  if louder or later then
-    word = other
+-- Busy before idle, then the later one.
+local function later(a, b)
+  if (a.status == 'Idle') ~= (b.status == 'Idle') then
+    return b.status == 'Idle'
   end
+  local first, second = tonumber(a.seen_us), tonumber(b.seen_us)
+  if first ~= second then
+    return first > second
+  end
+  return a.number > b.number
 end
+
+table.sort(heard, later)
+local word = heard[1]
 if word then
-  redis.call('SET', STATUS, word.status, 'PX', math.max(1, math.ceil((tonumber(word.until_us) - now) / 1000)))
+  local milliseconds = math.ceil((tonumber(word.until_us) - now + grace_us) / 1000)
+  redis.call('SET', STATUS, word.status, 'PX', math.max(1, milliseconds))
 else
   redis.call('DEL', STATUS)
 end
-return 'OK'
+return number
