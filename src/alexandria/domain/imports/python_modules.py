@@ -9,7 +9,7 @@ then what the projects of the repository install. Over that path the rules are t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from alexandria.domain.imports import python_layout
@@ -55,6 +55,10 @@ class Module:
         """Whether it is more than a directory."""
         return bool(self.file or self.stub)
 
+    def with_portions(self, path: tuple[str, ...], *, is_open: bool) -> Module:
+        """Return the same package over other directories."""
+        return Module(self.dotted, self.file, self.stub, path, self.root, is_open)
+
 
 @dataclass(frozen=True, slots=True)
 class Missing:
@@ -99,10 +103,12 @@ class Modules:
 
     def find(self, path: tuple[str, ...], dotted: str) -> Module | Missing:
         """Return the module that `import dotted` means where `path` is searched first."""
-        key = (path, dotted)
-        found = self._found.get(key)
+        found = self._found.get((path, dotted))
         if found is None:
-            found = self._found[key] = self._search(path, dotted)
+            package, _, name = dotted.rpartition(".")
+            parent = self._found.get((path, package))
+            found = self.submodule(parent, name) if isinstance(parent, Module) else None
+            self._found[path, dotted] = found = found or self._search(path, dotted)
         return found
 
     def at(self, directory: str) -> Module:
@@ -188,7 +194,7 @@ class Modules:
             package = self._lookup(top, top, path, "", rejected)
             if package is None:
                 return first_gap or Missing(None, path, top)
-            module = self.descend(package, rest)
+            module = self._descend_from(path, package, rest)
             if isinstance(module, Module):
                 return module
             first_gap = first_gap or module
@@ -196,6 +202,16 @@ class Modules:
                 return first_gap
             # The path is a reconstruction: a package that lacks the module may just be the wrong one.
             rejected.add(package.root)
+
+    def _descend_from(self, path: tuple[str, ...], package: Module, rest: str) -> Module | Missing:
+        """Descend, and remember the packages on the way for the next import that passes them."""
+        for name in rest.split(".") if rest else ():
+            self._found.setdefault((path, package.dotted), package)
+            sub = self.submodule(package, name)
+            if sub is None:
+                return self.gap(package, name)
+            package = sub
+        return package
 
     def _lookup(
         self, name: str, dotted: str, own: Sequence[str], namespace: str | None, rejected: Set[str] = frozenset()
@@ -208,7 +224,7 @@ class Modules:
         others = self._lookup_installed(name, dotted, namespace, rejected)
         if found is None or (others is not None and others.has_file and not found.has_file):
             return others
-        return found if others is None else replace(found, is_open=True)
+        return found if others is None else found.with_portions(found.path, is_open=True)
 
     def _lookup_installed(self, name: str, dotted: str, namespace: str, rejected: Set[str]) -> Module | None:
         # A namespace may have hundreds of portions, and every importer asks for the same names.
@@ -217,7 +233,7 @@ class Modules:
             return self._found_installed[key]
         found, is_final = self._scan(name, dotted, self._portions(namespace).get(name, ()), (), rejected)
         if found is not None and not is_final:
-            found = replace(found, path=(), is_open=True)
+            found = found.with_portions((), is_open=True)
         if not rejected:
             self._found_installed[key] = found
         return found
@@ -251,7 +267,7 @@ class Modules:
         if not portions:
             return None, False
         first = extended or Module(dotted, "", "", (), portions[0][0])
-        return replace(first, path=tuple([place for _, place in portions])), False
+        return first.with_portions(tuple([place for _, place in portions]), is_open=False), False
 
     def _portions(self, dotted: str) -> dict[str, list[str]]:
         """Return what all installed portions of a namespace hold: name → directories that have it."""
