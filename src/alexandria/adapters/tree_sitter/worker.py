@@ -35,7 +35,9 @@ def main(deadline_s: float, memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash on a hostile file is expected; its core helps nobody
     if sys.platform == "linux":  # macOS maps hundreds of gigabytes into every process and refuses such a limit
         # 800 kB of "a<b<" make the Java grammar take gigabytes.
-        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, resource.getrlimit(resource.RLIMIT_AS)[1]))
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        soft = memory_bytes if hard == resource.RLIM_INFINITY else min(memory_bytes, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
     gc.freeze()
     try:
         answers.write(wire.frame([]))  # says: I am up
