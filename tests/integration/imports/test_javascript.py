@@ -484,6 +484,7 @@ def test_package_imports_itself_by_name_and_its_own_imports() -> None:
         ({"exports": "./dist/index.mjs"}, "src/index.ts"),
         ({"exports": {".": {"types": "./types/index.d.ts", "default": "./build/esm/index.js"}}}, "src/index.tsx"),
         ({"exports": {".": "./lib/main.min.js"}}, "src/main.js"),
+        ({"exports": {".": {"types": "./dist/real.d.ts", "default": "./dist/stub.js"}}}, "src/real.ts"),
         ({"exports": {".": "./dist/lib.cjs.prod.js"}}, "src/lib.ts"),
         ({"main": "./index.cjs"}, "src/index.ts"),
         ({"module": "es/index.js"}, "src/index/index.ts"),
@@ -496,6 +497,7 @@ def test_build_output_that_is_not_in_the_repository_means_its_source(members: di
         "package.json": '{"workspaces": ["packages/*"]}',
         "packages/lib/package.json": package("lib", **members),
         f"packages/lib/{source}": "",
+        "packages/lib/src/stub.ts": "",
         "app/main.ts": "import 'lib'",
     }
     assert targets_of(files, "app/main.ts") == {"lib": f"packages/lib/{source}"}

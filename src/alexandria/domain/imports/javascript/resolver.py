@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from alexandria.domain.imports.facts import ImportForm, ImportStatement, SourceFacts
@@ -248,18 +249,15 @@ class Resolver:
             imports = package.content.get("imports")
             if not isinstance(imports, dict):
                 continue
-            targets = self._ordered_targets(imports, specifier, importer, required)
-            if not targets:
-                return Answer(
-                    Resolved.UNRESOLVED, f"imports of {_in(package.directory, 'package.json')} has no such key"
-                )
-            for target in targets:
-                if not target.startswith("./"):
-                    return self._package(target, importer, required)
-            found = self._first_target(package, package.directory, targets, importer)
+            path = _in(package.directory, "package.json")
+            targets = export_targets(imports, specifier, self._conditions(importer, required))
+            dependency = next((target for target in targets if not target.startswith("./")), None)
+            if dependency is not None:
+                return self._package(dependency, importer, required)
+            found = self._exported(package, package.directory, imports, specifier, importer=importer, required=required)
             if found is not None:
-                return self._inside(found, f"imports of {_in(package.directory, 'package.json')}")
-            return Answer(Resolved.UNRESOLVED, f"imports of {_in(package.directory, 'package.json')} names no file")
+                return self._inside(found, f"imports of {path}")
+            return Answer(Resolved.UNRESOLVED, f"imports of {path} has no such key, or it leads to no file")
         return Answer(Resolved.UNRESOLVED, "no package.json around has imports")
 
     def _package(self, specifier: str, importer: _Importer, required: bool) -> Answer:
@@ -290,8 +288,7 @@ class Resolver:
     def _entry(self, package: Package, directory: str, subpath: str, importer: _Importer, required: bool) -> str | None:
         if package.exports is not None:
             key = f"./{subpath}" if subpath else "."
-            targets = self._ordered_targets(package.exports, key, importer, required)
-            found = self._first_target(package, directory, targets, importer)
+            found = self._exported(package, directory, package.exports, key, importer=importer, required=required)
             if found is not None:
                 return found
         if not subpath:
@@ -302,17 +299,22 @@ class Resolver:
         found = self._path(path, importer)
         return found if found is not None else self._source(path, package, importer)
 
-    def _ordered_targets(self, exports: object, key: str, importer: _Importer, required: bool) -> list[str]:
-        """Return the targets under the conditions that hold, then all the others."""
-        meant = export_targets(exports, key, self._conditions(importer, required))
-        return list(dict.fromkeys([*meant, *export_targets(exports, key, None)]))
+    def _exported(
+        self, package: Package, directory: str, table: object, key: str, *, importer: _Importer, required: bool
+    ) -> str | None:
+        """Return the file that a key of `exports` or `imports` leads to, of a package that lies in `directory`.
 
-    def _first_target(self, package: Package, directory: str, targets: list[str], importer: _Importer) -> str | None:
-        paths = [path for target in targets if (path := join(directory, target)) is not None]
-        for path in paths:
+        The targets under the conditions that hold come first, then all others: a target that is in the
+        repository is what this repository has of the entry. Where none is, the declarations say best
+        which source the entry is built from, as bundles have many.
+        """
+        conditions = self._conditions(importer, required)
+        everything = export_targets(table, key, None)
+        targets = dict.fromkeys([*export_targets(table, key, conditions), *everything])
+        for path in _paths_in(directory, targets):
             if self._files.has(path):
                 return path if importer.declaration else self._files.implementation(path)
-        for path in paths:
+        for path in _paths_in(directory, [*export_targets(table, key, conditions | {"types"}), *everything]):
             found = self._path(path, importer) or self._source(path, package, importer)
             if found is not None:
                 return found
@@ -397,6 +399,10 @@ def _beyond_packages(specifier: str) -> Answer | None:
     if scheme[1] in _PACKAGE_SCHEMES:
         return Answer(Resolved.EXTERNAL, f"a module of {scheme[1]}")
     return Answer(Resolved.UNSUPPORTED, "a URL, or a module that a bundler makes")
+
+
+def _paths_in(directory: str, targets: Iterable[str]) -> list[str]:
+    return [path for target in targets if (path := join(directory, target)) is not None]
 
 
 def _in(directory: str, name: str) -> str:
