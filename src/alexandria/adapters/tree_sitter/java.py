@@ -17,7 +17,7 @@ from tree_sitter import Node, Parser, Query, QueryCursor
 from alexandria.domain.imports.facts import ImportForm, ImportStatement, ReadStatus, SourceFacts
 from alexandria.domain.language import Language
 
-# @type         every component of every written type; a @tail stands behind a dot
+# @type         every component of every written type
 # @dotted       `a.b.C` or `Outer.Inner` where a type is expected: the whole, then each part that starts it
 # @qualifier    what stands before the dot of a call: a variable or a type
 # @chain        what starts a chain of dots: a variable, a type or a package
@@ -28,7 +28,6 @@ _QUERY: Final = """
 (import_declaration) @import
 
 (type_identifier) @type
-(scoped_type_identifier (type_identifier) @tail .)
 (scoped_type_identifier) @dotted
 (annotation name: (identifier) @type)
 (annotation name: (scoped_identifier) @dotted)
@@ -262,9 +261,12 @@ def _uses(content: bytes, captured: dict[str, list[Node]], bound: dict[bytes, li
     used: set[str] = set()
     heads: list[tuple[bytes, int]] = []
     if "dotted" in captured:
-        written_out, heads, parts = _dotted(content, captured)
+        written_out, heads, starts = _dotted(content, captured["dotted"])
         used |= written_out
-        nodes = [node for node in nodes if node.start_byte not in parts]
+        # What stands behind a dot ends where the name up to there ends. (As a pattern of the query, this
+        # would take the square of the dots.)
+        ends = {node.end_byte for node in captured["dotted"]}
+        nodes = [node for node in nodes if node.start_byte not in starts and node.end_byte not in ends]
     chains = captured.get("chain", [])
     for node in chains:
         if match := _WRITTEN_OUT.match(content, node.start_byte):
@@ -286,22 +288,22 @@ def _uses(content: bytes, captured: dict[str, list[Node]], bound: dict[bytes, li
     return used
 
 
-def _dotted(content: bytes, captured: dict[str, list[Node]]) -> tuple[set[str], list[tuple[bytes, int]], set[int]]:
-    """Return the names that start with a package, the types that start others, and where all parts start."""
+def _dotted(content: bytes, nodes: Sequence[Node]) -> tuple[set[str], list[tuple[bytes, int]], set[int]]:
+    """Return the names that start with a package, the types that start others, and where all of them start."""
     written_out: set[str] = set()
     heads: list[tuple[bytes, int]] = []
-    parts = {tail.start_byte for tail in captured.get("tail", ())}
-    for node in sorted(captured["dotted"], key=lambda node: (node.start_byte, -node.end_byte)):
+    starts: set[int] = set()
+    for node in sorted(nodes, key=lambda node: (node.start_byte, -node.end_byte)):
         start = node.start_byte
-        if start in parts:  # the beginning of a longer one
+        if start in starts:  # the beginning of a longer one
             continue
-        parts.add(start)
+        starts.add(start)
         head = _NAME.match(content, start)
         if head is None or _LOWER_CASE.match(head[0]):
             written_out.add(_plain(content[start : node.end_byte]))
         else:
             heads.append((head[0], start))
-    return written_out, heads, parts
+    return written_out, heads, starts
 
 
 def _merged(spans: Sequence[_Span]) -> list[_Span]:

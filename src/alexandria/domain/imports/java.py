@@ -23,6 +23,8 @@ _TEST_FOLDERS = frozenset({"test", "tests", "javatests", "testsrc", "test-src"})
 # this repository too; shorter ones (`com.acme`) are shared with the libraries of the same house.
 _OWN_PARTS = 3
 _MOST_TRIED = 5
+# A longer one is no name, and its prefixes would add up to the square of its length.
+_LONGEST_NAME = 1000
 
 
 def wanted_manifests(tree: RepoTree) -> set[str]:
@@ -94,7 +96,7 @@ class _Types:
         return self.nearest(importer, files), package, top
 
     def _declaring(self, name: str) -> tuple[list[str], str, str] | None:
-        dot = name.find(".")
+        dot = name.find(".") if len(name) <= _LONGEST_NAME else -1
         while dot > 0:
             package = name[:dot]
             after = name.find(".", dot + 1)
