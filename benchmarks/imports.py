@@ -11,8 +11,8 @@ truth has them.
 Without it, each tree is timed in processes of its own, all of them once a round, in turn, so that a busy machine is
 unfair to none: end to end (listing, reading, parsing, resolving, graph), bound to one core and to two, with a parser
 process for each; parsing alone, bound to one core, of the same files from memory; and, where they are installed, grimp
-on Python packages and dependency-cruiser on JavaScript and TypeScript. Times are the medians of the rounds, memory is
-the largest sum of resident sizes of the measured process and its children.
+on Python packages and dependency-cruiser on JavaScript and TypeScript, with all the cores. Times are the medians of the
+rounds, memory is the largest sum of resident sizes of the measured process and its children.
 """
 
 from __future__ import annotations
@@ -254,7 +254,7 @@ def measure_grimp(tree: Path) -> Measured:
     return {**stopwatch.read(), "files": len(graph.modules)}
 
 
-def run_dependency_cruiser(command: str, tree: Path) -> Measured:
+def measure_dependency_cruiser(command: str, tree: Path) -> Measured:
     options = ["--no-config", "--ts-pre-compilation-deps", "--do-not-follow", "node_modules", "--output-type", "json"]
     stopwatch = Stopwatch()
     done = subprocess.run([*shlex.split(command), *options, "."], cwd=tree, capture_output=True, check=False)
@@ -265,10 +265,11 @@ def run_dependency_cruiser(command: str, tree: Path) -> Measured:
     return {**times, "files": len(json.loads(done.stdout)["modules"])}
 
 
-MEASURES: dict[str, Callable[[Path], Measured]] = {
-    "end-to-end": measure_end_to_end,
-    "parsing": measure_parsing,
-    "grimp": measure_grimp,
+MEASURES: dict[str, Callable[[Path, str], Measured]] = {
+    "end-to-end": lambda tree, _: measure_end_to_end(tree),
+    "parsing": lambda tree, _: measure_parsing(tree),
+    "grimp": lambda tree, _: measure_grimp(tree),
+    "dependency-cruiser": lambda tree, command: measure_dependency_cruiser(command, tree),
 }
 
 
@@ -277,9 +278,10 @@ def bind_to_cores(count: int) -> None:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
 
 
-def in_own_process(what: str, tree: Path, cores: int = 1) -> Measured:
+def in_own_process(what: str, tree: Path, cores: int = 1, rival: str = "") -> Measured:
     """Measure in a fresh interpreter, and watch the memory of it and its children from here."""
-    command = [sys.executable, __file__, "--measure", what, "--cores", str(cores), "--", str(tree)]
+    options = ["--measure", what, "--cores", str(cores), "--dependency-cruiser", rival]
+    command = [sys.executable, __file__, *options, "--", str(tree)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         peak = 0
         while process.poll() is None:
@@ -323,9 +325,10 @@ def speed(trees: Sequence[Path], arguments: argparse.Namespace) -> None:
                 label = f"end to end, {cores} core{'s' * (cores > 1)}"
                 times[label].append(in_own_process("end-to-end", tree, cores))
             if has_grimp and any(tree.rglob("*.py")):
-                times["grimp"].append(in_own_process("grimp", tree))
+                times["grimp"].append(in_own_process("grimp", tree, max(arguments.cores)))
             if cruiser and any(tree.rglob("package.json")):
-                times["dependency-cruiser"].append(run_dependency_cruiser(cruiser, tree))
+                measured = in_own_process("dependency-cruiser", tree, max(arguments.cores), cruiser)
+                times["dependency-cruiser"].append(measured)
         print_speed(tree.name, {what: rounds for what, rounds in times.items() if all(rounds)})
     if not has_grimp:
         print("grimp is not installed: left out")
@@ -366,7 +369,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.measure:
         bind_to_cores(arguments.cores[0])
-        print(json.dumps(MEASURES[arguments.measure](arguments.trees[0].resolve())))
+        print(json.dumps(MEASURES[arguments.measure](arguments.trees[0].resolve(), arguments.dependency_cruiser or "")))
     elif arguments.truth:
         accuracy(arguments.truth, arguments.trees[0], arguments)
     else:
