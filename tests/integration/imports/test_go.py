@@ -576,7 +576,6 @@ SAME_PACKAGE = {
         "func f() { { name := 1; _ = name }; name() }",
         "func f() { name := name; _ = name }",
         "func f() { var name = name }",
-        "func f() { const name = name }",
         "type x struct { name }",
         "type x struct { f *name }",
         "type x[T name] struct{}",

@@ -6,7 +6,6 @@ import re
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
-from operator import itemgetter
 
 import tree_sitter
 import tree_sitter_go
@@ -52,8 +51,8 @@ _QUERY = tree_sitter.Query(
   (pointer_type (generic_type type_arguments: (type_arguments (type_elem (type_identifier) @type_parameter))))
 ])))
 (short_var_declaration left: (expression_list (identifier) @variable)) @binder
-(var_spec name: (identifier) @specified)
-(const_spec (identifier) @specified)
+(var_spec name: (identifier) @variable) @binder
+(const_spec (identifier) @named)
 (range_clause left: (expression_list (identifier) @variable) ":=") @binder
 (receive_statement left: (expression_list (identifier) @variable) ":=") @binder
 
@@ -86,7 +85,7 @@ def read(path: str, language: Language, content: bytes) -> SourceFacts:
     root = _parse(content)
     captures = tree_sitter.QueryCursor(_QUERY).captures(root)
     bindings = _Bindings(captures, content)
-    packages = captures.get("package", ())
+    packages = sorted(captures.get("package", ()), key=lambda node: node.start_byte)  # captures come in no order
     return SourceFacts(
         path=path,
         language=language,
@@ -141,16 +140,16 @@ class _Bindings:
         binders.append((len(content), len(content)))
         binders.sort()
         bound = [
-            (node.start_byte, node.end_byte, kind, node)
-            for kind in ("parameter", "variable", "specified", "named", "type_parameter")
+            (node.start_byte, node.end_byte, kind)
+            for kind in ("parameter", "variable", "named", "type_parameter")
             for node in captures.get(kind, ())
         ]
-        bound.sort(key=itemgetter(0))
-        self.no_use.update(map(itemgetter(0), bound))
+        bound.sort()
+        self.no_use.update(start for start, _, _ in bound)
         scopes = _Scopes(captures)
         stretches: dict[bytes, list[tuple[int, int]]] = defaultdict(list)
         binder = 0
-        for start, end, kind, node in bound:
+        for start, end, kind in bound:
             scope = scopes.around(start)
             if scope is None:
                 self.declares.add(content[start:end])
@@ -160,10 +159,9 @@ class _Bindings:
                 while binders[binder + 1][0] <= start:
                     binder += 1
                 visible_from = binders[binder][1]
-            elif kind == "specified":
-                # To ask for the parent walks down from the root; constants of a package are too many to capture it.
-                visible_from = node.parent.end_byte if node.parent else end
             elif kind == "named":
+                # Right for types. A constant is visible after its value only, but packages have thousands of them,
+                # and to capture each once more, for a local `const x = x`, costs more than all else here.
                 visible_from = start
             elif kind == "type_parameter":
                 visible_from = scope_start  # their constraints may name one another in any order
@@ -265,7 +263,6 @@ def _imports(specs: Iterable[tree_sitter.Node], content: bytes) -> tuple[ImportS
             line = spec.start_point.row + 1
             specifier = _text(path, content).strip('"`')
             imports.append(ImportStatement(line, specifier, alias=_text(alias, content) if alias else ""))
-    # Captures come in no order.
     return tuple(sorted(imports, key=lambda statement: (statement.line, statement.specifier)))
 
 
