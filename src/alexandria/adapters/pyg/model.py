@@ -171,6 +171,7 @@ class FusedNode2Vec(Node2Vec):  # type: ignore[misc]  # torch_geometric's module
             context_size=self.context_size,
             negative_weight=negative_weight,
             shape=shape,
+            never_wait=self.linked.is_cuda,
         )
         every = max(1, steps // LOSS_STEPS)
         for epoch in range(epochs):

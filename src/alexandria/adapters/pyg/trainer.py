@@ -59,10 +59,18 @@ class SkipGram:
         context_size: Nodes of a window.
         negative_weight: What the loss of the negatives weighs beside that of the walks.
         shape: Size of a step.
+        never_wait: Whether to leave out what makes the host wait for the device; for a GPU.
     """
 
     def __init__(
-        self, weight: Tensor, *, walk_length: int, context_size: int, negative_weight: float, shape: StepShape
+        self,
+        weight: Tensor,
+        *,
+        walk_length: int,
+        context_size: int,
+        negative_weight: float,
+        shape: StepShape,
+        never_wait: bool = False,
     ) -> None:
         self.weight = weight
         self._steps = 0
@@ -87,8 +95,9 @@ class SkipGram:
         self._others = empty(shape.blocks * shape.block, dimension)
         self._other_gradient = empty(shape.blocks, shape.block, dimension)
         self._other_scores = empty(shape.blocks, shape.block, shape.block)
-        self._rows_at_once = count if weight.is_cuda else min(ROWS_AT_ONCE, count)
-        self._adam = tuple(empty(self._rows_at_once, dimension) for _ in range(1 if weight.is_cuda else 4))
+        self._never_wait = never_wait
+        self._rows_at_once = count if never_wait else min(ROWS_AT_ONCE, count)
+        self._adam = tuple(empty(self._rows_at_once, dimension) for _ in range(1 if never_wait else 4))
         # Both losses are means over pairs, as in PyG. A node is no negative of itself.
         apart = 1.0 - torch.eye(shape.block, device=device)
         self._other_scale = apart * (-2.0 * negative_weight / (shape.blocks * shape.block * (shape.block - 1)))
@@ -146,7 +155,7 @@ class SkipGram:
         touched.zero_()
         touched.index_fill_(0, walks.reshape(-1), 1.0)
         touched.index_fill_(0, others.reshape(-1), 1.0)
-        if self.weight.is_cuda:  # to count the rows would make the device wait
+        if self._never_wait:  # the number of touched rows is known on the device only
             self._update_all(rate)
             return
         rows = touched.nonzero()[:, 0]

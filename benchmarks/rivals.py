@@ -1,0 +1,72 @@
+"""Other embedders with the settings of ours, each for an interpreter of its own that has the package."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+Int64s = npt.NDArray[np.int64]
+DIMENSION, LENGTH, CONTEXT, WALKS, EPOCHS = 64, 20, 10, 10, 10
+
+
+def _undirected(edge_index: Int64s) -> Int64s:
+    both = np.concatenate([edge_index, edge_index[::-1]], axis=1)
+    unique: Int64s = np.unique(both, axis=1)
+    return unique
+
+
+def _walks(edge_index: Int64s, num_nodes: int, seed: int) -> list[list[str]]:
+    """First-order walks in NumPy, `WALKS` from each linked node, as words for a skip-gram."""
+    rng = np.random.default_rng(seed)
+    row, col = _undirected(edge_index)
+    start = np.searchsorted(row, np.arange(num_nodes + 1))
+    degree = np.diff(start)
+    at = np.repeat(np.flatnonzero(degree), WALKS)
+    path = [at]
+    for _ in range(LENGTH - 1):
+        at = col[start[at] + (rng.random(len(at)) * degree[at]).astype(np.int64)]
+        path.append(at)
+    return [[str(node) for node in walk] for walk in rng.permutation(np.stack(path, axis=1)).tolist()]
+
+
+def gensim(edge_index: Int64s, num_nodes: int, seed: int) -> npt.NDArray[np.float32]:
+    """Walks of our own through gensim's Word2Vec: skip-gram, one negative, one thread, as many passes."""
+    from gensim.models import Word2Vec  # noqa: PLC0415 - only its own interpreter has it
+
+    model = Word2Vec(
+        _walks(edge_index, num_nodes, seed),
+        vector_size=DIMENSION,
+        window=CONTEXT - 1,
+        sg=1,
+        negative=1,
+        min_count=1,
+        sample=0,
+        epochs=EPOCHS,
+        workers=1,
+        seed=seed,
+    )
+    return _by_number(model.wv.index_to_key, model.wv.vectors, num_nodes)
+
+
+def pecanpy(edge_index: Int64s, num_nodes: int, seed: int) -> npt.NDArray[np.float32]:
+    """PecanPy's SparseOTF walks and its own call of gensim, one thread."""
+    from pecanpy.pecanpy import SparseOTF  # noqa: PLC0415 - as above
+
+    graph = SparseOTF(p=1, q=1, workers=1, random_state=seed)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "edges.tsv"
+        np.savetxt(path, edge_index.T, fmt="%d", delimiter="\t")
+        graph.read_edg(str(path), weighted=False, directed=False)
+    vectors = graph.embed(
+        dim=DIMENSION, num_walks=WALKS, walk_length=LENGTH - 1, window_size=CONTEXT - 1, epochs=EPOCHS
+    )
+    return _by_number(graph.nodes, vectors, num_nodes)
+
+
+def _by_number(names: list[str], vectors: npt.NDArray[np.float32], num_nodes: int) -> npt.NDArray[np.float32]:
+    result = np.zeros((num_nodes, DIMENSION), np.float32)
+    result[np.array([int(name) for name in names], np.int64)] = vectors
+    return result

@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from alexandria.adapters.pyg.model import FusedNode2Vec
+from alexandria.adapters.pyg.trainer import SkipGram, StepShape, window_band
+
+RING = torch.stack([torch.arange(30), (torch.arange(30) + 1) % 30])
+
+
+def model_of(edges: torch.Tensor = RING, num_nodes: int = 30, seed: int = 0) -> FusedNode2Vec:
+    return FusedNode2Vec(edges, 8, 6, 4, walks_per_node=3, num_nodes=num_nodes, seed=seed, initial_scale=0.5)
+
+
+def skip_gram_of(weight: torch.Tensor, *, negative_weight: float = 1.0, chunk: int = 5) -> SkipGram:
+    shape = StepShape(walks=12, chunk=chunk, blocks=3, block=4)
+    return SkipGram(weight, walk_length=6, context_size=4, negative_weight=negative_weight, shape=shape)
+
+
+def draws(seed: int, nodes: int = 30) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return (
+        torch.randint(nodes, (12, 6), generator=generator),
+        torch.randint(nodes, (3, 4), generator=generator),
+    )
+
+
+def reference_loss(weight: torch.Tensor, walks: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """PyG's loss on PyG's windows for the walks; each ordered pair of a block once for the negatives."""
+    windows = torch.cat([walks[:, j : j + 4] for j in range(3)])
+    pairs = torch.cat(
+        [
+            torch.stack([block[a], block[b]]).unsqueeze(0)
+            for block in others
+            for a in range(4)
+            for b in range(4)
+            if a != b
+        ]
+    )
+    model = model_of()
+    del model.embedding.weight
+    model.embedding.weight = weight  # the very tensor, so that gradients reach it
+    loss: torch.Tensor = model.loss(windows, pairs)
+    return loss
+
+
+def test_band_pairs_what_shares_a_window() -> None:
+    band = window_band(20, 10)
+    assert torch.equal(band, band.t())
+    windows = {(j, j + d) for j in range(11) for d in range(1, 10)}
+    assert {(int(a), int(b)) for a, b in band.triu().nonzero()} == windows
+
+
+@pytest.mark.parametrize("chunk", [1, 5, 12])
+def test_steps_are_those_of_autograd_and_sparse_adam_on_pygs_loss(chunk: int) -> None:
+    start = 0.3 * torch.randn(30, 8, generator=torch.Generator().manual_seed(1))  # PyG loses digits above σ(15)
+    ours = start.clone()
+    skip_gram = skip_gram_of(ours, chunk=chunk)
+    theirs = torch.nn.Parameter(start.clone())
+    optimiser = torch.optim.SparseAdam([theirs], lr=0.05)
+    for seed in range(6):
+        walks, others = draws(seed, nodes=20 if seed % 2 else 6)  # steps that touch most rows, and few
+        loss = reference_loss(theirs, walks, others)
+        (dense,) = torch.autograd.grad(loss, theirs)
+        rows = torch.unique(torch.cat([walks.flatten(), others.flatten()]))
+        theirs.grad = torch.sparse_coo_tensor(rows.unsqueeze(0), dense[rows], theirs.shape, check_invariants=False)
+        optimiser.step()  # type: ignore[no-untyped-call]  # untyped in torch
+        first_chunk = reference_loss(ours, walks[:chunk], others)
+        measured = skip_gram.step(walks, others, learning_rate=0.05, with_loss=True)
+        assert measured is not None
+        assert measured.item() == pytest.approx(first_chunk.item(), rel=1e-4)  # PyG's log(1 - σ) rounds
+        torch.testing.assert_close(ours, theirs.detach(), rtol=1e-4, atol=1e-5)
+    assert torch.equal(ours[20:], start[20:])
+
+
+def test_negatives_weigh_what_is_asked() -> None:
+    start = 0.3 * torch.randn(30, 8, generator=torch.Generator().manual_seed(1))  # PyG loses digits above σ(15)
+    walks, others = draws(0)
+    whole = skip_gram_of(start.clone(), negative_weight=1.0, chunk=12).step(
+        walks, others, learning_rate=0.1, with_loss=True
+    )
+    half = skip_gram_of(start.clone(), negative_weight=0.5, chunk=12).step(
+        walks, others, learning_rate=0.1, with_loss=True
+    )
+    none = skip_gram_of(start.clone(), negative_weight=1e-9, chunk=12).step(
+        walks, others, learning_rate=0.1, with_loss=True
+    )
+    assert whole is not None
+    assert half is not None
+    assert none is not None
+    assert half.item() == pytest.approx((whole.item() + none.item()) / 2, rel=1e-5)
+
+
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # untyped in torch
+    """Names of all operators that are run."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # untyped in torch
+        self.seen: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.seen.add(func.name().partition(".")[0])
+        return func(*args, **(kwargs or {}))
+
+
+WAITS = {"aten::nonzero", "aten::_local_scalar_dense", "aten::masked_select", "aten::unique_dim", "aten::_unique2"}
+"""What brings a size or a number from the device to the host."""
+
+
+@pytest.mark.parametrize(("never_wait", "waits"), [(True, set()), (False, {"aten::nonzero"})])
+def test_step_for_a_device_never_makes_the_host_wait(never_wait: bool, waits: set[str]) -> None:
+    start = torch.randn(200, 8, generator=torch.Generator().manual_seed(1))
+    shape = StepShape(walks=12, chunk=12, blocks=3, block=4)
+    skip_gram = SkipGram(start, walk_length=6, context_size=4, negative_weight=1.0, shape=shape, never_wait=never_wait)
+    walks, others = draws(0)
+    with Recorder() as recorder:
+        skip_gram.step(walks, others, learning_rate=0.1, with_loss=True)
+    assert "aten::bmm" in recorder.seen
+    assert recorder.seen & WAITS == waits
+
+
+def test_walks_and_negatives_of_an_epoch_never_make_the_host_wait() -> None:
+    model = model_of(num_nodes=33)
+    with Recorder() as recorder:
+        model.walker.walk(model.linked, 6, model.generator)
+    assert recorder.seen
+    assert not recorder.seen & WAITS
+
+
+def test_both_ways_to_update_agree() -> None:
+    start = torch.randn(200, 8, generator=torch.Generator().manual_seed(1))
+    shape = StepShape(walks=12, chunk=12, blocks=3, block=4)
+    results = []
+    for never_wait in (False, True):
+        weight = start.clone()
+        skip_gram = SkipGram(
+            weight, walk_length=6, context_size=4, negative_weight=1.0, shape=shape, never_wait=never_wait
+        )
+        for seed in range(8):
+            skip_gram.step(*draws(seed, nodes=60), learning_rate=0.05)
+        results.append(weight)
+    torch.testing.assert_close(results[0], results[1], rtol=1e-4, atol=1e-6)
+    assert torch.equal(results[1][60:], start[60:])
+
+
+def test_pygs_own_methods_work() -> None:
+    model = model_of(num_nodes=32)
+    positive, negative = next(iter(model.loader(batch_size=8, shuffle=False)))
+    assert positive.shape == (8 * 3 * 3, 4)
+    assert negative.shape == (8 * 3 * 3, 4)
+    loss = model.loss(positive, negative)
+    loss.backward()
+    assert model.embedding.weight.grad is not None
+    assert model().shape == (32, 8)
+    assert torch.equal(model(torch.tensor([3, 1])), model.embedding.weight[[3, 1]])
+    assert repr(model) == "FusedNode2Vec(32, 8)"
+
+
+def test_training_by_pygs_loop_and_by_fit_reach_the_same_loss() -> None:
+    by_fit, by_loop = model_of(), model_of()
+    fitted: list[float] = []
+    by_fit.fit(30, learning_rate=0.02, after_epoch=lambda _, loss: fitted.append(loss))
+    optimiser = torch.optim.Adam(by_loop.parameters(), lr=0.02)
+    for _ in range(200):
+        for positive, negative in by_loop.loader(batch_size=30, shuffle=True):
+            optimiser.zero_grad()
+            loss = by_loop.loss(positive, negative)
+            loss.backward()
+            optimiser.step()
+    positive, negative = by_fit.sample(list(range(30)) * 20)
+    ours, theirs = (model.loss(positive, negative).item() for model in (by_fit, by_loop))
+    assert ours == pytest.approx(theirs, rel=0.05)
+    assert fitted[-1] < fitted[0]
+
+
+def test_isolated_nodes_stay_zero_and_out_of_training() -> None:
+    model = model_of(num_nodes=40)
+    assert model.linked.tolist() == list(range(30))
+    model.fit(2)
+    assert not model.embedding.weight[30:].any()
+    assert model.embedding.weight[:30].any(dim=1).all()
+
+
+def test_held_back_pairs_are_walked_only_after_they_are_given_back() -> None:
+    edges = torch.tensor([[0, 1, 2, 3, 0], [1, 2, 3, 4, 4]])  # a ring of five
+    model = model_of(edges, 5)
+    held_back = torch.zeros(5, dtype=torch.bool)
+    held_back[1] = True  # the pair (0, 4): what is left is a path
+    walked: list[set[tuple[int, int]]] = []
+    early, late = model._walker_without(held_back), model.walker
+    for walker in (early, late):
+        walks = walker.walk(torch.arange(5).repeat(40), 6, model.generator)
+        walked.append(set(zip(walks[:, :-1].flatten().tolist(), walks[:, 1:].flatten().tolist(), strict=True)))
+    assert (0, 4) not in walked[0]
+    assert (4, 0) not in walked[0]
+    assert (0, 4) in walked[1]
+
+
+def test_start_is_drawn_anew_by_reset() -> None:
+    model = model_of()
+    before = model.embedding.weight.detach().clone()
+    model.reset_parameters()
+    assert model.embedding.weight.requires_grad
+    assert not torch.equal(before, model.embedding.weight)
+    assert model.embedding.weight.std().item() == pytest.approx(0.5, rel=0.2)
+
+
+def test_walk_shorter_than_the_window_is_refused() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        FusedNode2Vec(RING, 8, walk_length=3, context_size=4, num_nodes=30)
