@@ -60,13 +60,24 @@ class FolderTree(SourceTree):
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode) or status.st_size > self._file_bytes:
                 return None
-            with os.fdopen(descriptor, "rb", closefd=False) as file:
-                content = file.read(self._file_bytes + 1)  # it may grow while it is read
+            content = _read_up_to(descriptor, self._file_bytes + 1, expected=status.st_size)
         except OSError:
             return None  # the disk, or the server behind it, does not give it
         finally:
             os.close(descriptor)
         return content if len(content) <= self._file_bytes else None
+
+
+def _read_up_to(descriptor: int, limit: int, *, expected: int) -> bytes:
+    """Read a file to its end, but at most `limit` bytes: it may grow while it is read."""
+    content = os.read(descriptor, min(expected + 1, limit))
+    if len(content) == expected:
+        return content
+    parts, left = [content], limit - len(content)
+    while left > 0 and (part := os.read(descriptor, min(left, 1 << 20))):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
 
 
 def walk_folder(root: Path, limits: SourceLimits, stopped: threading.Event) -> Listing:
@@ -147,7 +158,10 @@ def _is_directory(path: Path) -> bool:
 if sys.platform != "win32":
 
     class _Root:
-        """An open directory. Paths are opened part by part from it, so no link can lead out, at any time."""
+        """An open directory. Paths are opened part by part from it, so no link can lead out, at any time.
+
+        The directories of the last path stay open: files come sorted, and the next one mostly lies beside it.
+        """
 
         def __init__(self, path: Path) -> None:
             self._closed = False
@@ -157,26 +171,35 @@ if sys.platform != "win32":
                 self._descriptor = os.open(path, self._flags)
             except OSError as error:
                 raise RepoSourceError(f"{one_line(str(path))} can no longer be read: {error.strerror}") from error
+            self._opened: list[tuple[bytes, int]] = []  # the directories of the last path, the outermost first
 
         def open_file(self, path: str) -> int:
             *folders, name = path.encode().split(b"/")
             with self._lock:  # once closed, the number may stand for anybody's directory
                 if self._closed:
                     raise RepoSourceError("the directory was closed")
-                folder = os.dup(self._descriptor)
-            try:
-                for part in folders:
-                    deeper = os.open(part, self._flags, dir_fd=folder)
-                    os.close(folder)
-                    folder = deeper
-                return os.open(name, _FILE_FLAGS, dir_fd=folder)
-            finally:
-                os.close(folder)
+                common = 0
+                for (opened, _), part in zip(self._opened, folders, strict=False):
+                    if opened != part:
+                        break
+                    common += 1
+                self._close_below(common)
+                for part in folders[common:]:
+                    self._opened.append((part, os.open(part, self._flags, dir_fd=self._innermost())))
+                return os.open(name, _FILE_FLAGS, dir_fd=self._innermost())
 
         def close(self) -> None:
             with self._lock:
                 self._closed = True
+                self._close_below(0)
                 os.close(self._descriptor)
+
+        def _innermost(self) -> int:
+            return self._opened[-1][1] if self._opened else self._descriptor
+
+        def _close_below(self, depth: int) -> None:
+            while len(self._opened) > depth:
+                os.close(self._opened.pop()[1])
 
 else:
 
