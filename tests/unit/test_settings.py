@@ -46,9 +46,10 @@ def test_every_wrong_setting_is_named_in_one_error(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("MODE", "SIDEWAYS")
     monkeypatch.setenv("QUEUE_CAP", "many")
     monkeypatch.setenv("LEASE_SECONDS", "-1")
+    monkeypatch.setenv("REPO_MIRROR", "ssh://somewhere")
     with pytest.raises(SettingsError) as caught:
         Settings.load()
-    assert all(name in str(caught.value) for name in ("MODE", "QUEUE_CAP", "LEASE_SECONDS"))
+    assert all(name in str(caught.value) for name in ("MODE", "QUEUE_CAP", "LEASE_SECONDS", "REPO_MIRROR"))
 
 
 def test_a_heartbeat_that_is_slower_than_the_lease_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

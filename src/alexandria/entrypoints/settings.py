@@ -58,6 +58,10 @@ class Settings(BaseSettings):
         "",
         description="Folder or base URL in place of the hosts: https://host/u/r is cloned from $REPO_MIRROR/host/u/r.",
     )
+    repo_proxy: str = Field("", description="URL of an HTTP proxy for cloning; HTTPS_PROXY is not read.")
+    repo_ca_file: Path | None = Field(
+        None, description="File of certificates (PEM) to trust when cloning, for hosts with a certificate of your own."
+    )
     clone_timeout_seconds: float = Field(600, gt=0, description="Seconds that a clone may take.")
     clone_max_bytes: int = Field(2_000_000_000, gt=0, description="Bytes that a clone may take on disk.")
     repo_max_files: int = Field(200_000, gt=0, description="Files that a repository may have.")
@@ -78,6 +82,13 @@ class Settings(BaseSettings):
     def _split_hosts(cls, value: object) -> object:
         if isinstance(value, str):
             return frozenset(host.strip().lower() for host in value.split(",") if host.strip())
+        return value
+
+    @field_validator("repo_mirror")
+    @classmethod
+    def _folder_or_url(cls, value: str) -> str:
+        if "://" in value and not value.startswith(("http://", "https://")):
+            raise ValueError("must be a folder, or an http or https URL")
         return value
 
     @field_validator("data_dir")

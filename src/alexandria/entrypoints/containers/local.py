@@ -72,7 +72,12 @@ class LocalContainer(containers.DeclarativeContainer):
     )
     local_source = providers.Singleton(DirectorySource, limits=limits, scratch=providers.Callable(scratch_dir))
     remote_source = providers.Singleton(
-        GitSource, limits=limits, scratch=providers.Callable(scratch_dir), mirror=settings.provided.repo_mirror
+        GitSource,
+        limits=limits,
+        scratch=providers.Callable(scratch_dir),
+        mirror=settings.provided.repo_mirror,
+        proxy=settings.provided.repo_proxy,
+        ca_file=settings.provided.repo_ca_file,
     )
     parser = providers.Singleton(TreeSitterParser, max_file_bytes=settings.provided.source_max_bytes)
     make_embedder = providers.Callable(
