@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -28,7 +27,6 @@ from contract.queues import CLICK, FLASK, QUICK_STORES, START, STORES, Opener, O
 
 DAY_S = 86_400
 RULES = QueueRules()
-ROUNDS = 1000 if os.environ.get("ALEXANDRIA_LONG_TESTS") == "1" else 3
 
 
 @pytest.fixture(params=STORES)
@@ -802,8 +800,9 @@ async def test_clock_that_steps_back_a_day_loses_nothing(store: OpenStore) -> No
     assert sorted(ids([(await claimed(store.queue)).job for _ in range(2)])) == ["a", "b"]
 
 
-async def test_fifty_submitters_at_once_never_make_more_jobs_than_the_cap(opener: Opener) -> None:
-    for _ in range(ROUNDS):
+@pytest.mark.parametrize("rounds", [3, pytest.param(1000, marks=pytest.mark.long)])
+async def test_fifty_submitters_at_once_never_make_more_jobs_than_the_cap(opener: Opener, rounds: int) -> None:
+    for _ in range(rounds):
         async with opener(RULES) as store:
             queues = doors(store)
             answers = await asyncio.gather(

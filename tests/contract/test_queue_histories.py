@@ -1,13 +1,12 @@
 """Random histories of calls, on every queue and on a plain Python model that shares no code with them.
 
-The short form runs always. `ALEXANDRIA_LONG_TESTS=1` runs 500 histories of up to 80 steps on each
-queue; `--hypothesis-seed=N` runs the same ones again.
+The short form runs always; `make test-long` runs 500 histories of up to 80 steps on each queue.
+`--hypothesis-seed=N` runs the same ones again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -23,10 +22,6 @@ from alexandria.ports.job_queue import Claim, JobNotFoundError, LeaseLostError, 
 from contract.queues import STORES, Opener, OpenStore, ids, record_of, repo
 
 T = TypeVar("T")
-
-LONG = os.environ.get("ALEXANDRIA_LONG_TESTS") == "1"
-HISTORIES, STEPS = (500, 80) if LONG else (30, 40)
-HISTORIES_BY_HTTP = HISTORIES if LONG else 4  # a request for every call, and the same scripts as "redis"
 
 CAP, TTL_S, LEASE_S, ATTEMPTS, DELAY_S, KEPT = 3, 1000, 100, 3, 30, 4
 RULES = QueueRules(CAP, TTL_S, LEASE_S, ATTEMPTS, DELAY_S, KEPT)
@@ -357,18 +352,29 @@ class QueueHistories(RuleBasedStateMachine):
         self.runner.close()
 
 
-@pytest.mark.parametrize("name", STORES)
-def test_queue_does_what_the_model_does(name: str) -> None:
+def run_histories(opener: Opener, histories: int, steps: int) -> None:
     class Histories(QueueHistories):
         def __init__(self) -> None:
-            super().__init__(STORES[name])
+            super().__init__(opener)
 
     run_state_machine_as_test(
         Histories,
         settings=settings(
-            max_examples=HISTORIES_BY_HTTP if name == "upstash" else HISTORIES,
-            stateful_step_count=STEPS,
+            max_examples=histories,
+            stateful_step_count=steps,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow],  # each step is compared in full
         ),
     )
+
+
+@pytest.mark.parametrize("name", STORES)
+def test_queue_does_what_the_model_does(name: str) -> None:
+    # "upstash" runs the scripts of "redis", with a request for every call.
+    run_histories(STORES[name], 4 if name == "upstash" else 30, 40)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", STORES)
+def test_queue_does_what_the_model_does_in_500_histories(name: str) -> None:
+    run_histories(STORES[name], 500, 80)
