@@ -22,7 +22,7 @@ def open_combined() -> GraphEmbedder:
     from alexandria.adapters.pyg.embedder import Node2VecEmbedder  # noqa: PLC0415 - as above
     from alexandria.adapters.pyg.settings import Node2VecSettings  # noqa: PLC0415
 
-    return Node2VecEmbedder(Node2VecSettings(seeds=2, threads=2))
+    return Node2VecEmbedder(Node2VecSettings(seeds=2, threads=2, walks_per_node=4))
 
 
 def open_prone() -> GraphEmbedder:

@@ -127,7 +127,7 @@ class FusedNode2Vec(Node2Vec):  # type: ignore[misc]  # torch_geometric's module
         *,
         learning_rate: float = 0.01,
         negative_weight: float = 1.0,
-        walks_per_step: int = 2000,
+        walks_per_step: int = 1250,
         held_back: Tensor | None = None,
         give_back_after: int | None = None,
         between_steps: Callable[[float], None] = lambda _: None,

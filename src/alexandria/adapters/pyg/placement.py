@@ -24,7 +24,7 @@ MOST_OF_CARD = 0.7
 STEPS_PER_EPOCH = 100
 """Fewer than these cost quality on large graphs, so a step grows no further, however large the card is."""
 
-CPU_STEP = 2000
+CPU_STEP = 1250
 """Large enough that Adam's pass over the rows costs little beside the walks, small enough for the cache."""
 
 T = TypeVar("T")

@@ -58,7 +58,7 @@ class Node2VecSettings:
     epochs: int = 10
     p: float = 1.0
     q: float = 1.0
-    learning_rate: float = 0.015
+    learning_rate: float = 0.0125
     negative_weight: float = 0.65
     initial_scale: float = 0.1
     walks_per_step: int | None = None
