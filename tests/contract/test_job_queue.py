@@ -22,6 +22,7 @@ from alexandria.ports.job_queue import (
     QueueFullError,
     QueueRules,
     Renewal,
+    RunningJob,
 )
 from contract.queues import CLICK, FLASK, QUICK_STORES, START, STORES, Opener, OpenStore, ids, record_of, repo
 
@@ -702,8 +703,82 @@ async def test_pending_shows_what_the_next_claim_will_put_back_or_skip_as_it_is_
     assert [(await store.queue.get(job_id)).position for job_id in "pf"] == [1, 2]
 
 
-async def test_empty_queue_has_nothing_pending_and_no_history(store: OpenStore) -> None:
+async def test_running_shows_who_holds_the_claim_since_when_and_until_when(store: OpenStore) -> None:
+    await store.queue.enqueue("a", FLASK, "main")
+    store.clock.advance(7)
+    claim = await claimed(store.queue, "worker-1")
+    claimed_at = START + timedelta(seconds=7)
+    lease = timedelta(seconds=RULES.lease_s)
+    [running] = await store.queue.running()
+    assert running == RunningJob(claim.job, "worker-1", None, 0, claimed_at, claimed_at + lease, lapsed=False)
+    assert running.claimed_at.utcoffset() == running.lease_until.utcoffset() == timedelta(0)
+    store.clock.advance(60)
+    await store.queue.renew(claim, phase=Phase.TRAINING, fraction=0.375)
+    [running] = await store.queue.running()
+    assert running == RunningJob(
+        claim.job,
+        "worker-1",
+        Phase.TRAINING,
+        0.375,
+        claimed_at,
+        claimed_at + timedelta(seconds=60) + lease,
+        lapsed=False,
+    )
+
+
+async def test_running_has_the_oldest_claim_first_whoever_was_renewed_last(store: OpenStore) -> None:
+    for job_id in ["b", "c", "a"]:
+        claim = await claim_of(store.queue, job_id)
+        store.clock.advance(1)
+        if job_id == "b":
+            first = claim
+    await store.queue.renew(first, phase=Phase.CLONING, fraction=0)
+    assert ids([running.job for running in await store.queue.running()]) == ["b", "c", "a"]
+
+
+async def test_running_jobs_that_were_claimed_at_one_moment_go_by_id(store: OpenStore) -> None:
+    for job_id in ["c", "a", "b"]:
+        await claim_of(store.queue, job_id)
+    assert ids([running.job for running in await store.queue.running()]) == ["a", "b", "c"]
+
+
+async def test_running_shows_a_lapsed_job_as_it_is_until_a_claim_notices_it(store: OpenStore) -> None:
+    claim = await claim_of(store.queue)
+    await store.queue.renew(claim, phase=Phase.PARSING, fraction=0.5)
+    [held] = await store.queue.running()
+    store.clock.advance(RULES.lease_s - 0.001)
+    assert await store.queue.running() == [held]
+    store.clock.advance(0.001)
+    assert await store.queue.running() == [replace(held, lapsed=True)]
+    await claimed(store.queue, "v")
+    [again] = await store.queue.running()
+    assert (again.worker_id, again.job.attempt, again.phase, again.fraction) == ("v", 2, None, 0)
+    assert (again.claimed_at, again.lapsed) == (store.clock.now(), False)
+
+
+async def test_running_changes_nothing(store: OpenStore) -> None:
+    claim = await claim_of(store.queue)
+    await store.queue.enqueue("p", FLASK)
+    store.clock.advance(DAY_S + 1)
+    assert len(await store.queue.running()) == 1
+    assert ids(await store.queue.pending()) == ["p"]
+    assert await store.queue.history() == []
+    await store.queue.complete(claim, record_of(claim, JobState.COMPLETE))  # its lapse was not noticed
+
+
+async def test_job_that_waits_or_has_ended_does_not_run(store: OpenStore) -> None:
+    for number, ending in enumerate(ENDINGS.values()):
+        await store.queue.enqueue(f"job-{number}", repo(number))
+        assert list(await store.queue.running()) == []
+        claim = await claimed(store.queue)
+        assert ids([running.job for running in await store.queue.running()]) == [f"job-{number}"]
+        await ending(store.queue, claim)
+        assert list(await store.queue.running()) == []
+
+
+async def test_empty_queue_has_nothing_pending_or_running_and_no_history(store: OpenStore) -> None:
     assert list(await store.queue.pending()) == []
+    assert list(await store.queue.running()) == []
     assert list(await store.queue.history()) == []
 
 
@@ -763,6 +838,7 @@ async def test_every_call_says_that_the_store_does_not_answer(store: OpenStore) 
         store.queue.cancel("a"),
         store.queue.get("a"),
         store.queue.pending(),
+        store.queue.running(),
         store.queue.history(),
         store.queue.issue_token(),
         store.queue.check(),
@@ -783,7 +859,9 @@ async def test_everything_survives_a_restart_of_the_store(store: OpenStore) -> N
     await store.queue.cancel("a")
     await store.queue.enqueue("b", FLASK)
     views = [await store.queue.get(job_id) for job_id in "drab"]
+    claims = await store.queue.running()
     await store.reopen()
+    assert await store.queue.running() == claims
     assert [await store.queue.get(job_id) for job_id in "drab"] == views
     assert ids(await store.queue.pending()) == ["b", "r"]
     assert await store.queue.issue_token() > running.token

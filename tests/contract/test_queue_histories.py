@@ -36,6 +36,7 @@ class ModelJob:
     attempt: int = 0
     token: int = 0
     given_up_by: str = ""  # the call that ended the claim `token`
+    claimed: int = 0
     lease_ends: int = 0
     due: int | None = None
     cancel: bool = False
@@ -54,6 +55,10 @@ class Model:
     def waiting(self) -> list[str]:
         later = [(job.due, id_) for id_, job in self.jobs.items() if job.state == "queued" and id_ not in self.line]
         return self.line + [id_ for _, id_ in sorted(later)]
+
+    def running(self) -> list[tuple[str, bool]]:
+        jobs = [(job.claimed, id_) for id_, job in self.jobs.items() if job.state == "running"]
+        return [(id_, self.jobs[id_].lease_ends <= self.now) for _, id_ in sorted(jobs)]
 
     def close(self, id_: str, state: str) -> None:
         self.jobs[id_].state = state
@@ -108,7 +113,7 @@ class Model:
         job = self.jobs[id_]
         self.tokens += 1
         job.state, job.token, job.given_up_by, job.cancel = "running", self.tokens, "", False
-        job.attempt, job.lease_ends = job.attempt + 1, self.now + LEASE_S
+        job.attempt, job.claimed, job.lease_ends = job.attempt + 1, self.now, self.now + LEASE_S
         return id_, self.tokens, job.attempt
 
     def holds(self, id_: str, token: int) -> bool:
@@ -322,8 +327,10 @@ class QueueHistories(RuleBasedStateMachine):
             self.wait(self.store.reopen())
 
     @invariant()
-    def pending_and_history_are_those_of_the_model(self) -> None:
+    def pending_running_and_history_are_those_of_the_model(self) -> None:
         assert ids(self.wait(self.store.queue.pending())) == self.model.waiting()
+        running = self.wait(self.store.queue.running())
+        assert [(one.job.id, one.lapsed) for one in running] == self.model.running()
         history = self.wait(self.store.queue.history())
         expected = [(id_, self.model.jobs[id_].state) for id_ in self.model.done]
         assert [(record.job_id, record.status) for record in history] == expected

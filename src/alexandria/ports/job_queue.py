@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
@@ -155,6 +156,29 @@ class JobView:
     cancel_requested: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class RunningJob:
+    """A claim as an onlooker sees it, by the store's clock.
+
+    Attributes:
+        job: The job, running.
+        worker_id: Who holds the claim.
+        phase: What the worker does; None if it has not said yet.
+        fraction: Share of the phase that is done, in [0, 1].
+        claimed_at: When the claim began, UTC.
+        lease_until: When it lapses unless it is renewed, UTC.
+        lapsed: Whether it has lapsed, and the next `claim` will take the job back.
+    """
+
+    job: Job
+    worker_id: str
+    phase: Phase | None
+    fraction: float
+    claimed_at: datetime
+    lease_until: datetime
+    lapsed: bool
+
+
 class JobQueue(Protocol):
     """Jobs that wait, run and have ended, shared by any number of processes.
 
@@ -296,6 +320,15 @@ class JobQueue(Protocol):
         """Return the jobs that wait, the next to be claimed first, delayed retries last.
 
         What the next `claim` will put back, or record as skipped, is shown as it is before that.
+        """
+        ...
+
+    @abstractmethod
+    async def running(self) -> Sequence[RunningJob]:
+        """Return the jobs that run, the oldest claim first, at the same moment by id.
+
+        A job whose lease lapsed and that no `claim` has noticed yet is shown as it is, marked as
+        lapsed. Looking changes nothing.
         """
         ...
 

@@ -94,6 +94,8 @@ async def test_job_and_a_look_at_it_cost_this_many_commands(meter: Meter) -> Non
     await note("look at the status")
     await queue.get("a")
     await note("look at a job")
+    await queue.running()
+    await note("look at what runs")
     await queue.complete(claim, record_of(claim, JobState.COMPLETE))
     await note("complete")
     await queue.history()
@@ -106,6 +108,7 @@ async def test_job_and_a_look_at_it_cost_this_many_commands(meter: Meter) -> Non
         "same status": 1,
         "look at the status": 1,
         "look at a job": 3,
+        "look at what runs": 2,
         "complete": 8,
         "look at the history": 1,
     }

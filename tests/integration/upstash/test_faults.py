@@ -82,6 +82,7 @@ REPEATABLE: dict[str, Callable[[RedisJobQueue, Claim], Awaitable[object]]] = {
     "cancel": lambda queue, _: queue.cancel("a"),
     "get": lambda queue, _: queue.get("a"),
     "pending": lambda queue, _: queue.pending(),
+    "running": lambda queue, _: queue.running(),
 }
 
 

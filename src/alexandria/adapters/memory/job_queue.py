@@ -29,6 +29,7 @@ from alexandria.ports.job_queue import (
     QueueFullError,
     QueueRules,
     Renewal,
+    RunningJob,
 )
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -163,6 +164,16 @@ class MemoryJobQueue(JobQueue):
     async def pending(self) -> Sequence[Job]:
         """See the port."""
         return [self._entries[job_id].job for job_id in self._waiting()]
+
+    async def running(self) -> Sequence[RunningJob]:
+        """See the port."""
+        now = self._clock.now()
+        running = [entry for entry in self._entries.values() if entry.job.state is JobState.RUNNING]
+        running.sort(key=lambda entry: (entry.started_at, entry.job.id))
+        return [
+            RunningJob(e.job, e.worker_id, e.phase, e.fraction, e.started_at, e.lease_until, e.lease_until <= now)
+            for e in running
+        ]
 
     async def history(self, limit: int | None = None) -> Sequence[JobRecord]:
         """See the port."""

@@ -31,6 +31,7 @@ from alexandria.ports.job_queue import (
     QueueFullError,
     QueueRules,
     Renewal,
+    RunningJob,
 )
 from alexandria.ports.script_store import Reply, ScriptStore, ScriptStoreError, ScriptStoreUnavailableError
 
@@ -138,6 +139,22 @@ class RedisJobQueue(JobQueue):
         entries = (await self._run("pending", {}))["jobs"]
         return [_job(entry) for entry in entries]  # Lua writes an empty list as {}
 
+    async def running(self) -> Sequence[RunningJob]:
+        """See the port. One script that reads the active jobs: those of the list and one of each worker."""
+        entries = (await self._run("running", {}))["jobs"]
+        return [
+            RunningJob(
+                _job(entry),
+                worker_id=entry["worker_id"],
+                phase=_phase(entry),
+                fraction=_fraction(entry),
+                claimed_at=_moment(entry["started_us"]),
+                lease_until=_moment(entry["lease_us"]),
+                lapsed=entry["lapsed"],
+            )
+            for entry in entries  # Lua writes an empty list as {}
+        ]
+
     async def history(self, limit: int | None = None) -> Sequence[JobRecord]:
         """See the port."""
         limit = history_limit(limit, self._rules)
@@ -178,8 +195,8 @@ class RedisJobQueue(JobQueue):
             return JobView(job, answer["position"], record=_readable(text) if text else None)
         return JobView(
             job,
-            phase=Phase(entry["phase"]) if "phase" in entry else None,
-            fraction=float(entry.get("fraction", 0)),
+            phase=_phase(entry),
+            fraction=_fraction(entry),
             worker_id=entry["worker_id"],
             cancel_requested=entry.get("cancel", False),
         )
@@ -257,12 +274,24 @@ def _job(entry: dict[str, Any]) -> Job:
     return Job(
         id=entry["id"],
         repo=RepoUrl(entry["repo"]),
-        submitted_at=_EPOCH + int(entry["submitted_us"]) * _US,
+        submitted_at=_moment(entry["submitted_us"]),
         ref=entry["ref"],
         ttl_s=entry["ttl_s"],
         attempt=entry["attempt"],
         state=JobState(entry["state"]),
     )
+
+
+def _moment(us: str) -> datetime:
+    return _EPOCH + int(us) * _US
+
+
+def _phase(entry: dict[str, Any]) -> Phase | None:
+    return Phase(entry["phase"]) if "phase" in entry else None
+
+
+def _fraction(entry: dict[str, Any]) -> float:
+    return float(entry.get("fraction", 0))
 
 
 def _readable(entry: object) -> JobRecord | None:

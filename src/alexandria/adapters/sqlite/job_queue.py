@@ -34,12 +34,14 @@ from alexandria.ports.job_queue import (
     QueueFullError,
     QueueRules,
     Renewal,
+    RunningJob,
 )
 
 T = TypeVar("T")
 
 _ERRORS = PortErrors(JobQueueUnavailableError, full=JobQueueUnavailableError, mismatch=JobQueueError)
 _WAITING = "SELECT * FROM jobs WHERE state = 'queued' ORDER BY place IS NULL, place, due_us, id"
+_RUNNING = "SELECT * FROM jobs WHERE state = 'running' ORDER BY started_us, id"
 _STALE = (
     "SELECT * FROM jobs WHERE state = 'queued' AND submitted_us + ttl_s * 1000000 < ?"
     " ORDER BY place IS NULL, place, due_us, id"
@@ -104,6 +106,10 @@ class SqliteJobQueue(JobQueue):
     async def pending(self) -> Sequence[Job]:
         """See the port."""
         return await self._look(lambda tables: [_job(row) for row in tables.rows(_WAITING)])
+
+    async def running(self) -> Sequence[RunningJob]:
+        """See the port."""
+        return await self._look(_Tables.running)
 
     async def history(self, limit: int | None = None) -> Sequence[JobRecord]:
         """See the port."""
@@ -237,11 +243,26 @@ class _Tables:
             return JobView(_job(row), self._position(job_id), record=records[0] if records else None)
         return JobView(
             _job(row),
-            phase=Phase(row["phase"]) if row["phase"] else None,
+            phase=_phase(row),
             fraction=row["fraction"],
             worker_id=row["worker_id"],
             cancel_requested=bool(row["cancel_requested"]),
         )
+
+    def running(self) -> list[RunningJob]:
+        """See the port."""
+        return [
+            RunningJob(
+                _job(row),
+                worker_id=row["worker_id"],
+                phase=_phase(row),
+                fraction=row["fraction"],
+                claimed_at=from_us(row["started_us"]),
+                lease_until=from_us(row["lease_until_us"]),
+                lapsed=row["lease_until_us"] <= to_us(self._now),
+            )
+            for row in self.rows(_RUNNING)
+        ]
 
     def history(self) -> list[JobRecord]:
         """Return every record that can be read, newest first."""
@@ -351,6 +372,10 @@ def _job(row: sqlite3.Row) -> Job:
         attempt=row["attempt"],
         state=JobState(row["state"]),
     )
+
+
+def _phase(row: sqlite3.Row) -> Phase | None:
+    return Phase(row["phase"]) if row["phase"] else None
 
 
 def _readable(row: sqlite3.Row) -> JobRecord | None:
