@@ -109,7 +109,7 @@ def ours(source: Path, scratch: Path) -> tuple[Run, dict[str, Any]]:
     data = scratch / "data"
     shutil.rmtree(data, ignore_errors=True)
     environment = {**os.environ, "ALEXANDRIA_DATA": str(data)}
-    run = measured([sys.executable, "-m", "alexandria.entrypoints.cli", "index", str(source), "--json"], environment)
+    run = measured([sys.executable, "-m", "alexandria.entrypoints.start", "index", str(source), "--json"], environment)
     return run, json.loads(run.out)
 
 

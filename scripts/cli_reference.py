@@ -33,7 +33,8 @@ Written from `--help` by `scripts/cli_reference.py`; a check fails when it is no
 
 Tables are for people and may change. `--json` writes one JSON document to stdout, with the shapes below. Progress, logs
 and errors go to stderr. Exit codes: 0 done, 1 it failed (stderr says why; with `--json` stdout has
-`{"error": {"type": …, "message": …}}`), 2 wrong use, 130 stopped by Ctrl-C.
+`{"error": {"type": …, "message": …}}`), 2 wrong use, 130 stopped by Ctrl-C, 143 by SIGTERM. A worker that is told to
+stop by either gives its job back and ends with 0.
 
 `--repo` takes the key of a repository (`github.com/pallets/flask`, or the path of a folder) or the end of it (`flask`).
 Without it the repository that you stand in is meant, or the only one that is indexed.
@@ -74,14 +75,14 @@ def reference() -> str:
     environment = {**os.environ, "COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
     for command in COMMANDS:
         done = subprocess.run(
-            [sys.executable, "-m", "alexandria.entrypoints.cli", command, "--help"],
+            [sys.executable, "-m", "alexandria.entrypoints.start", command, "--help"],
             capture_output=True,
             text=True,
             check=True,
             env=environment,
         )
         text = "\n".join(line.rstrip() for line in done.stdout.strip().splitlines())
-        text = text.replace("python -m alexandria.entrypoints.cli", "alexandria")
+        text = text.replace("python -m alexandria.entrypoints.start", "alexandria")
         parts.append(f"\n## alexandria {command}\n\n```\n{text}\n```\n")
     return "".join(parts) + SHAPES
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PROGRAM = [sys.executable, "-m", "alexandria.entrypoints.cli"]
+PROGRAM = [sys.executable, "-m", "alexandria.entrypoints.start"]
 
 
 def environment(data: Path, **more: str) -> dict[str, str]:

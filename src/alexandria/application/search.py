@@ -54,7 +54,7 @@ class IsolatedFileError(AlexandriaError):
     def __init__(self, repo: str, path: str) -> None:
         super().__init__(
             f"{path} is isolated: it imports no file of {repo} and none imports it, so structure cannot say "
-            f"what is near it. `alexandria graph … --explain {path}` shows what became of its imports"
+            f"what is near it. `alexandria graph SOURCE --explain {path}` shows what became of any imports"
         )
         self.repo = repo
         self.path = path

@@ -26,6 +26,14 @@ class InvalidRepoUrlError(DomainError):
         self.reason = reason
 
 
+class InvalidRefError(InvalidRepoUrlError):
+    """The text is no branch, tag or commit."""
+
+    def __init__(self) -> None:
+        super().__init__("the ref must be a branch, a tag or a commit hash")
+        self.args = ("not a ref that is accepted: name a branch, a tag or a commit hash (no HEAD~1, no range)",)
+
+
 class IllegalTransitionError(DomainError):
     """A job was asked to make a move that its transition table does not have."""
 

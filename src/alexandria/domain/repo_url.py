@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from alexandria.domain.errors import InvalidRepoUrlError
+from alexandria.domain.errors import InvalidRefError, InvalidRepoUrlError
 
 DEFAULT_HOSTS = frozenset({"github.com", "gitlab.com", "bitbucket.org", "codeberg.org"})
 ANY_HOST = "*"
@@ -77,7 +77,7 @@ class RepoUrl:
         host = host.lower()
         _check_host(host)
         if host not in allowed_hosts and ANY_HOST not in allowed_hosts:
-            raise InvalidRepoUrlError("the host is not in the list of hosts that are allowed")
+            raise InvalidRepoUrlError("the host is not among those that are allowed (ALLOWED_REPO_HOSTS)")
         return cls("/".join([host, *_checked_segments(host, path)]))
 
     @property
@@ -147,14 +147,14 @@ def checked_ref(ref: str) -> str:
     """Return `ref` (a branch, tag or commit; empty for the default branch) if git may see it.
 
     Raises:
-        InvalidRepoUrlError: It has the shape of an option, a range, a lock file, or characters that
+        InvalidRefError: It has the shape of an option, a range, a lock file, or characters that
             `git check-ref-format` refuses.
     """
     if not ref:
         return ref
     bad = ("..", "//", "@{", "/.", ".lock/")
     if len(ref) > 255 or not _REF.fullmatch(ref) or any(b in ref for b in bad) or ref.endswith((".lock", "/", ".")):
-        raise InvalidRepoUrlError("the ref is not a branch, tag or commit that git would accept")
+        raise InvalidRefError
     return ref
 
 

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import functools
+import io
 import logging
+import posixpath
+import re
+import shlex
+import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from datetime import UTC, datetime
@@ -18,7 +24,7 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from alexandria.application.index import CodeGraph, IndexProgress
+from alexandria.application.index import CodeGraph, IndexProgress, IndexResult
 from alexandria.application.search import NeighborsAnswer, SimilarAnswer, UnknownFileError, close_paths
 from alexandria.domain.errors import AlexandriaError
 from alexandria.domain.imports import FileOutcome
@@ -27,14 +33,15 @@ from alexandria.domain.language import Language
 from alexandria.domain.repo_url import LocalRepo
 from alexandria.entrypoints import presentation as show
 from alexandria.entrypoints.doctor import Verdict, examine
-from alexandria.entrypoints.library import Alexandria
+from alexandria.entrypoints.library import MAX_SEED, Alexandria
 from alexandria.entrypoints.progress import watched
 from alexandria.entrypoints.worker import default_worker_id, work
 from alexandria.ports.catalog import MAX_DEPTH, Direction
 
 INTERRUPTED = 130  # what a shell says of a program that Ctrl-C ended: 128 + SIGINT
 
-PIPE_WIDTH = 200
+PIPE_WIDTH = 100_000
+TERMINATED = 143  # the same for SIGTERM
 
 app = typer.Typer(
     name="alexandria",
@@ -114,21 +121,35 @@ def _errors_told(command: Callable[P, T]) -> Callable[P, T]:
     @functools.wraps(command)
     def told(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            return command(*args, **kwargs)
+            result = command(*args, **kwargs)
+            sys.stdout.flush()
         except AlexandriaError as error:
             if kwargs.get("as_json"):
                 typer.echo(show.dumps({"error": _error_json(error)}))
-            _stderr().print(show.plain("error: " + str(error)), style="red", soft_wrap=True)
+            _say_error(str(error))
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
-            _stderr().print("interrupted: nothing was changed that a search sees", style="yellow")
+            _stderr().print("interrupted: what is indexed is whole, as it was before or as it is new", style="yellow")
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
             # `alexandria graph . | head`: the reader has seen enough. Python would complain once more at exit.
             sys.stdout = None
             raise typer.Exit(0) from None
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF}:
+                raise
+            sys.stdout = None
+            _say_error(f"the output cannot be written: {error.strerror}")
+            raise typer.Exit(1) from None
+        return result
 
     return told
+
+
+def _say_error(message: str) -> None:
+    # Line breaks in a message are ours: names from outside are kept on one line where they are put into it.
+    for line in ("error: " + message).split("\n"):
+        _stderr().print(show.plain(line), style="red", soft_wrap=True)
 
 
 def _error_json(error: AlexandriaError) -> show.Json:
@@ -142,9 +163,23 @@ def _stderr() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def _stdout() -> Console:
-    # A pipe has no width of its own; rich would take 80 and fold paths that somebody wants to grep.
-    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+class _Terminal(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command's own handling; rich would exit with 1."""
+        raise BrokenPipeError
+
+
+@contextlib.contextmanager
+def _stdout() -> Iterator[Console]:
+    """Give a console for tables: as wide as the terminal, or, in a pipe, as wide as the longest line."""
+    if sys.stdout.isatty():
+        yield _Terminal(highlight=False)
+        return
+    with io.StringIO() as text:
+        # A pipe has no width of its own; rich would take 80 and fold paths that somebody wants to grep.
+        yield Console(highlight=False, file=text, width=PIPE_WIDTH)
+        lines = [line.rstrip() + "\n" for line in text.getvalue().splitlines()]
+    sys.stdout.write("".join(lines))
 
 
 def _now() -> datetime:
@@ -152,11 +187,29 @@ def _now() -> datetime:
 
 
 def _with_alexandria(work: Callable[[Alexandria], Coroutine[None, None, T]]) -> T:
+    terminated = False
+
     async def run() -> T:
+        task = asyncio.current_task()
+
+        def terminate() -> None:
+            nonlocal terminated
+            terminated = True
+            if task is not None:
+                task.cancel()
+
+        if sys.platform != "win32":  # so that a clone is removed when a service manager stops us, too
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
         async with Alexandria.local() as alexandria:
             return await work(alexandria)
 
-    return asyncio.run(run())
+    try:
+        return asyncio.run(run())
+    except asyncio.CancelledError:
+        if not terminated:
+            raise
+        _stderr().print("terminated: what is indexed is whole, as it was before or as it is new", style="yellow")
+        raise typer.Exit(TERMINATED) from None
 
 
 @contextlib.contextmanager
@@ -170,7 +223,7 @@ def _progress() -> Iterator[Callable[[IndexProgress], None]]:
 def index(
     source: SourceArgument = ".",
     ref: RefOption = "",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the training.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the training.")] = 0,
     method: Annotated[Method, typer.Option(help="How vectors are made; prone is instant and a little worse.")] = (
         Method.NODE2VEC
     ),
@@ -184,9 +237,10 @@ def index(
 
     Example: alexandria index https://github.com/pallets/flask
     """
-    with _progress() as progress:
-        result = _with_alexandria(
-            lambda alx: alx.index_with_details(
+
+    async def run(alexandria: Alexandria) -> tuple[IndexResult, SimilarAnswer | None]:
+        with _progress() as progress:
+            result = await alexandria.index_with_details(
                 source,
                 ref=ref,
                 seed=seed,
@@ -195,19 +249,26 @@ def index(
                 exclude=exclude or (),
                 progress=progress,
             )
-        )
+        hubs = show.most_imported(result.code.graph, 1)
+        if as_json or not hubs:
+            return result, None
+        with contextlib.suppress(AlexandriaError):  # it is indexed; the taste of it may fail, as when a newer run ends
+            return result, await alexandria.similar(result.snapshot.repo, hubs[0][0], k=5)
+        return result, None
+
+    result, taste = _with_alexandria(run)
+    _note_on_a_part(source, result.code)
     if as_json:
         typer.echo(show.dumps(show.index_json(result, _now())))
         return
-    console = _stdout()
-    show.print_index(console, result)
-    hubs = show.most_imported(result.code.graph, 1)
-    if hubs:
-        path, repo = hubs[0][0], result.snapshot.repo
-        console.print()
-        show.print_similar(console, _with_alexandria(lambda alx: alx.similar(repo, path, k=5)), _now())
-        console.print()
-        console.print(show.plain(f"next: alexandria similar {path} --repo {repo}"), style="dim", soft_wrap=True)
+    with _stdout() as console:
+        show.print_index(console, result)
+        if taste is not None:
+            console.print()
+            show.print_similar(console, taste, _now())
+            command = f"alexandria similar {shlex.quote(taste.path)} --repo {shlex.quote(taste.snapshot.repo)}"
+            console.print()
+            console.print(show.plain(f"next: {command}"), style="dim", soft_wrap=True)
 
 
 @app.command()
@@ -235,7 +296,8 @@ def similar(
     if as_json:
         typer.echo(show.dumps(show.similar_json(answer, _now())))
     else:
-        show.print_similar(_stdout(), answer, _now())
+        with _stdout() as console:
+            show.print_similar(console, answer, _now())
 
 
 @app.command()
@@ -261,7 +323,8 @@ def neighbors(
     if as_json:
         typer.echo(show.dumps(show.neighbors_json(answer, _now())))
     else:
-        show.print_neighbors(_stdout(), answer, _now())
+        with _stdout() as console:
+            show.print_neighbors(console, answer, _now())
 
 
 @app.command()
@@ -285,12 +348,14 @@ def graph(
     Example: alexandria graph . --format dot | dot -Tsvg > imports.svg
     """
     file, line = _file_and_line(explain)
+    file = _relative(str(Path(source).expanduser().resolve()), Path.cwd(), file) if file else ""
     with _progress() as progress:
         code = _with_alexandria(
             lambda alx: alx.read_graph(
                 source, ref=ref, explain=file, include=include or (), exclude=exclude or (), progress=progress
             )
         )
+    _note_on_a_part(source, code)
     if file:
         _explain(code, file, line, as_json)
         return
@@ -309,20 +374,50 @@ def graph(
 
 
 def _file_and_line(explain: str) -> tuple[str, int]:
-    file, colon, line = explain.rpartition(":")
-    return (file, int(line)) if colon and line.isdecimal() else (explain, 0)
+    """Split `FILE`, `FILE:LINE`, or what editors and compilers write, `FILE:LINE:COLUMN`."""
+    found = re.fullmatch(r"(.+?):(\d+)(?::\d*)?:?", explain)
+    if found is None or int(found[2]) == 0:
+        return explain.removesuffix(":"), 0
+    return found[1], int(found[2])
 
 
 def _explain(code: CodeGraph, file: str, line: int, as_json: bool) -> None:
     if code.explained is None:
-        raise UnknownFileError("this graph", file, close_paths(file, code.graph.files))
+        raise NotInThisGraphError(file, close_paths(file, code.graph.files))
     outcomes = tuple(o for o in code.explained.outcomes if not line or o.line == line)
     if as_json:
         typer.echo(show.dumps({"path": file, "imports": [show.outcome_json(o) for o in outcomes]}))
         return
     if status := code.not_read.get(file):
-        _stderr().print(f"this file was not read whole: {status}", style="yellow")
-    show.print_explained(_stdout(), FileOutcome(file, outcomes))
+        _stderr().print(f"this file was not read whole: {status.replace('_', ' ')}", style="yellow")
+    if outcomes:
+        with _stdout() as console:
+            show.print_explained(console, FileOutcome(file, outcomes))
+        return
+    lines = sorted({o.line for o in code.explained.outcomes if o.line})
+    some = f" at line {line}; it has some at {', '.join(map(str, lines[:10]))}" if line and lines else ""
+    _stderr().print(show.plain(f"{file} has no import{some}"), soft_wrap=True)
+
+
+class NotInThisGraphError(AlexandriaError):
+    """The file to explain is no source file of the folder or repository that was read."""
+
+    def __init__(self, file: str, suggestions: Sequence[str]) -> None:
+        hint = f". Did you mean {' or '.join(suggestions)}?" if suggestions else ""
+        super().__init__(f"{file} is not among the source files that were read{hint}")
+
+
+def _note_on_a_part(source: str, code: CodeGraph) -> None:
+    """Say so when a folder inside a repository was read alone: its ties to what lies above are not seen."""
+    path = Path(source).expanduser().resolve()
+    if not code.commit or not path.is_dir() or (path / ".git").exists():
+        return
+    top = next((folder for folder in path.parents if (folder / ".git").exists()), None)
+    if top is not None:
+        note = (
+            f"note: this folder is a part of {top} and was read alone: imports of what lies above it count as external"
+        )
+        _stderr().print(show.plain(note), style="yellow", soft_wrap=True)
 
 
 @app.command()
@@ -348,7 +443,7 @@ def export(
         shape = {"repository": show.snapshot_json(answer.snapshot, _now()), "file": str(output)}
         typer.echo(show.dumps(shape))
     else:
-        _stdout().print(show.plain(f"{len(stored.paths):,} vectors of {answer.snapshot.repo} in {output}"))
+        typer.echo(show.plain(f"{len(stored.paths):,} vectors of {answer.snapshot.repo} in {output}").plain)
 
 
 @app.command()
@@ -359,7 +454,8 @@ def repos(as_json: JsonOption = False) -> None:
     if as_json:
         typer.echo(show.dumps({"repositories": [show.snapshot_json(snapshot, _now()) for snapshot in snapshots]}))
     elif snapshots:
-        show.print_repos(_stdout(), snapshots, _now())
+        with _stdout() as console:
+            show.print_repos(console, snapshots, _now())
     else:
         _stderr().print("nothing is indexed yet: run `alexandria index SOURCE`")
 
@@ -375,7 +471,7 @@ def remove(
     if as_json:
         typer.echo(show.dumps({"removed": snapshot.repo}))
     else:
-        _stdout().print(show.plain(f"removed {snapshot.repo}"))
+        typer.echo(show.plain(f"removed {snapshot.repo}").plain)
 
 
 @app.command()
@@ -392,7 +488,7 @@ def submit(
     else:
         what = "queued" if answer.created else f"already {answer.job.state}"
         where = f" at position {answer.position} of {answer.pending}" if answer.position else ""
-        _stdout().print(show.plain(f"{answer.job.repo} is {what}{where} as job {answer.job.id}"))
+        typer.echo(show.plain(f"{answer.job.repo} is {what}{where} as job {answer.job.id}").plain)
 
 
 @app.command()
@@ -407,7 +503,8 @@ def jobs(as_json: JsonOption = False) -> None:
     if as_json:
         typer.echo(show.dumps(show.jobs_json(waiting, ended)))
     else:
-        show.print_jobs(_stdout(), waiting, ended, _now())
+        with _stdout() as console:
+            show.print_jobs(console, waiting, ended, _now())
 
 
 @app.command()
@@ -418,7 +515,7 @@ def status(as_json: JsonOption = False) -> None:
     if as_json:
         typer.echo(show.dumps({"status": text}))
     else:
-        _stdout().print(show.plain(text))
+        typer.echo(show.plain(text).plain)
 
 
 @app.command()
@@ -440,7 +537,8 @@ def doctor(as_json: JsonOption = False) -> None:
         typer.echo(show.dumps({"checks": [finding.shape() for finding in findings]}))
     else:
         rows = [(f.verdict, f.name, f.detail + (f" — {f.hint}" if f.hint else "")) for f in findings]
-        show.print_rows(_stdout(), ("", "check", "found"), rows)
+        with _stdout() as console:
+            show.print_rows(console, ("", "check", "found"), rows)
     if any(finding.verdict is Verdict.FAULT for finding in findings):
         raise typer.Exit(1)
 
@@ -462,7 +560,7 @@ def _relative(key: str, here: Path, path: str) -> str:
         found = (here / path).resolve()
         if found.is_relative_to(root):
             return found.relative_to(root).as_posix()
-    return path.removeprefix("./")
+    return posixpath.normpath(path) if path else path
 
 
 class OutputError(AlexandriaError):

@@ -125,6 +125,8 @@ async def _store() -> Finding:
                 Verdict.WARNING,
                 "little room is left: remove repositories or set ALEXANDRIA_DATA to a larger disk",
             )
+    except SettingsError:
+        verdict, detail, hint = Verdict.WARNING, "not looked at", "set the settings right first"
     except AlexandriaError as error:
         verdict, detail, hint = Verdict.FAULT, str(error), "set ALEXANDRIA_DATA to a folder that you may write to"
     return Finding("data directory", verdict, detail, hint, time.monotonic() - began)

@@ -28,6 +28,7 @@ from alexandria.application.search import (
     neighbor_files,
     similar_files,
 )
+from alexandria.domain.errors import InvalidRepoUrlError
 from alexandria.domain.job import Job, JobRecord
 from alexandria.domain.language import Language
 from alexandria.domain.repo_url import LocalRepo, Origin, RepoUrl, checked_ref
@@ -43,6 +44,9 @@ from alexandria.ports.repo_source import RepoSource
 from alexandria.ports.source_parser import SourceParser
 from alexandria.ports.status_board import StatusBoard, WorkerReport
 from alexandria.ports.vector_store import VectorStore
+
+METHODS = ("node2vec", "prone")
+MAX_SEED = 2**63 - 1
 
 
 class Alexandria:
@@ -103,6 +107,10 @@ class Alexandria:
             InvalidRepoUrlError: It is neither.
         """
         text = os.fspath(source)
+        if not text.strip():
+            raise InvalidRepoUrlError("it is empty; `.` is the folder that you are in")
+        if "\0" in text:
+            raise InvalidRepoUrlError("it holds a NUL character")
         path = Path(text).expanduser()
         if not isinstance(source, str) or _looks_like_a_path(text) or path.exists():
             return LocalRepo(path.resolve())
@@ -132,6 +140,8 @@ class Alexandria:
 
         Raises:
             AlexandriaError: One of its branches says what went wrong; the old index is as it was.
+                `StaleGenerationError` says that a newer run of the same repository took over.
+            ValueError: `seed` or `method` is none.
         """
         result = await self.index_with_details(
             source, ref=ref, seed=seed, method=method, include=include, exclude=exclude, progress=progress
@@ -150,6 +160,10 @@ class Alexandria:
         progress: ProgressListener = ignore_progress,
     ) -> IndexResult:
         """Do what `index` does, and return graph, vectors and times as well."""
+        if not 0 <= seed <= MAX_SEED:
+            raise ValueError(f"a seed is 0 to {MAX_SEED}, not {seed}")
+        if method not in METHODS:
+            raise ValueError(f"the method is one of {', '.join(METHODS)}, not {method!r}")
         origin = self.origin(source)
         checked_ref(ref)
         return await self._index(
@@ -159,7 +173,7 @@ class Alexandria:
             progress=progress,
             seed=seed,
             method=method,
-            selection=Selection(include=tuple(include), exclude=tuple(exclude)),
+            selection=_selection(include, exclude),
         )
 
     async def _index(
@@ -216,7 +230,7 @@ class Alexandria:
             origin,
             source=self._source_of(origin),
             parser=self._parser,
-            selection=Selection(include=tuple(include), exclude=tuple(exclude)),
+            selection=_selection(include, exclude),
             ref=checked_ref(ref),
             explain=explain,
             progress=progress,
@@ -253,7 +267,7 @@ class Alexandria:
             vectors=self._vectors,
             catalog=self._catalog,
             k=k,
-            languages=languages,
+            languages={Language(language) for language in _listed(languages)},
             path_prefix=path_prefix,
         )
 
@@ -311,6 +325,8 @@ class Alexandria:
             InvalidRepoUrlError: It is no address that is accepted.
             QueueFullError: As many jobs are pending as may be.
         """
+        if _looks_like_a_path(url):
+            raise InvalidRepoUrlError("a folder cannot be queued; `alexandria index` reads one")
         repo = RepoUrl.parse(url, allowed_hosts=self.settings.allowed_repo_hosts)
         return await submit_job(repo, ref, queue=self._queue, clock=self._clock)
 
@@ -348,6 +364,17 @@ class Alexandria:
 
     def _source_of(self, origin: Origin) -> RepoSource[Any]:
         return self._local_source if isinstance(origin, LocalRepo) else self._remote_source
+
+
+def _listed(values: Collection[str]) -> Collection[str]:
+    """Refuse a text where several are meant: Python would take its letters one by one."""
+    if isinstance(values, str):
+        raise TypeError(f"a list is needed, not the text {values!r}")
+    return values
+
+
+def _selection(include: Sequence[str], exclude: Sequence[str]) -> Selection:
+    return Selection(include=tuple(_listed(include)), exclude=tuple(_listed(exclude)))
 
 
 def _looks_like_a_path(text: str) -> bool:

@@ -300,14 +300,13 @@ def print_repos(console: Console, snapshots: Sequence[Snapshot], now: datetime) 
 
 def print_explained(console: Console, file: FileOutcome) -> None:
     """Show how the imports of a file were resolved, and what was tried."""
-    table = Table("line", "import", "became", "by", box=None, header_style="bold", pad_edge=False)
+    rows = []
     for outcome in file.outcomes:
         became = ", ".join(outcome.targets) if outcome.resolved is Resolved.INSIDE else str(outcome.resolved)
         reason = outcome.reason + (f"; tried {', '.join(outcome.tried)}" if outcome.tried else "")
         kind = "" if outcome.kind is EdgeKind.IMPORT else f" [{outcome.kind.name.lower()}]"
-        line = str(outcome.line) if outcome.line else "–"
-        table.add_row(line, plain(outcome.specifier), plain(became + kind), plain(reason))
-    console.print(table)
+        rows.append((str(outcome.line) if outcome.line else "–", outcome.specifier, became + kind, reason))
+    print_rows(console, ("line", "import", "became", "by"), rows)
 
 
 def print_rows(console: Console, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
