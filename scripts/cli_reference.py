@@ -59,7 +59,7 @@ edge; `edge_auc` and `final_loss` are null when there was nothing to measure. Ti
 | `repos` | `{"repositories": [repository]}` |
 | `remove` | `{"removed": key}` |
 | `submit` | `{"job": {"id", "repo_url", "ref", "state", "attempt", "submitted_at"}, "created", "position", "pending"}` |
-| `jobs` | `{"pending": [job], "history": [record]}`, history newest first |
+| `jobs` | `{"running": [job and "worker_id", "phase", "fraction", "claimed_at", "lease_until", "lapsed"], "pending": [job], "history": [record]}`; oldest claim first, `phase` is null before the first heartbeat, `lapsed` means that its worker is not heard of and that the next claim takes it back; history newest first |
 | `status` | `{"status": "Idle" or "Training Graph on …" or "Error: …" or "Offline"}` |
 | `doctor` | `{"checks": [{"name", "verdict": "ok" or "warning" or "fault", "detail", "hint", "seconds"}]}` |
 

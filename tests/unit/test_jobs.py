@@ -89,9 +89,16 @@ async def test_a_stopped_worker_gives_its_job_back_and_the_attempt_does_not_coun
     running = asyncio.create_task(world.library.work_off_one("w1"))
     await waiting.begun.wait()
     assert str(await world.library.worker_status()) == f"Training Graph on {URL}"
+    [runs] = await world.library.running_jobs()
+    assert (runs.job.id, runs.worker_id, runs.claimed_at, runs.lapsed) == (
+        *(submitted.job.id, "w1", world.clock.now()),
+        False,
+    )
+    assert await world.library.pending_jobs() == []
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
+    assert await world.library.running_jobs() == []
     [job] = await world.library.pending_jobs()
     assert (job.id, job.state, job.attempt) == (submitted.job.id, JobState.QUEUED, 0)
     assert await world.library.job_history() == []
@@ -119,6 +126,7 @@ async def test_a_worker_that_lost_its_lease_stops_and_records_nothing(mirror: Pa
     late = asyncio.create_task(world.library.work_off_one("late"))
     await waiting.begun.wait()
     world.clock.advance(301)
+    assert [runs.lapsed for runs in await world.library.running_jobs()] == [True]
     world.embedder = RandomEmbedder()
     quick = await world.queue.claim("quick")
     assert quick is not None

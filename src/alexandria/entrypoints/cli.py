@@ -37,6 +37,7 @@ from alexandria.entrypoints.library import MAX_SEED, Alexandria
 from alexandria.entrypoints.progress import watched
 from alexandria.entrypoints.worker import default_worker_id, work
 from alexandria.ports.catalog import MAX_DEPTH, Direction
+from alexandria.ports.job_queue import RunningJob
 
 INTERRUPTED = 130  # what a shell says of a program that Ctrl-C ended: 128 + SIGINT
 
@@ -494,17 +495,22 @@ def submit(
 @app.command()
 @_errors_told
 def jobs(as_json: JsonOption = False) -> None:
-    """Show the jobs that wait, and how the latest ones ended."""
+    """Show the jobs that run and those that wait, and how the latest ones ended."""
 
-    async def ask(alexandria: Alexandria) -> tuple[Sequence[Job], Sequence[JobRecord]]:
-        return await alexandria.pending_jobs(), await alexandria.job_history()
+    async def ask(alexandria: Alexandria) -> tuple[Sequence[RunningJob], Sequence[Job], Sequence[JobRecord]]:
+        # In the order of a job's life: one that goes on meanwhile is seen twice rather than not at all.
+        waiting = await alexandria.pending_jobs()
+        running = await alexandria.running_jobs()
+        return running, waiting, await alexandria.job_history()
 
-    waiting, ended = _with_alexandria(ask)
+    running, waiting, ended = _with_alexandria(ask)
     if as_json:
-        typer.echo(show.dumps(show.jobs_json(waiting, ended)))
-    else:
+        typer.echo(show.dumps(show.jobs_json(running, waiting, ended)))
+    elif running or waiting or ended:
         with _stdout() as console:
-            show.print_jobs(console, waiting, ended, _now())
+            show.print_jobs(console, running, waiting, ended, _now())
+    else:
+        _stderr().print("no job was submitted yet: run `alexandria submit URL`")
 
 
 @app.command()

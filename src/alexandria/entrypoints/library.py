@@ -39,7 +39,7 @@ from alexandria.entrypoints.settings import Settings
 from alexandria.ports.catalog import Catalog, Direction
 from alexandria.ports.clock import Clock
 from alexandria.ports.graph_embedder import GraphEmbedder
-from alexandria.ports.job_queue import Enqueued, JobQueue
+from alexandria.ports.job_queue import Enqueued, JobQueue, RunningJob
 from alexandria.ports.repo_source import RepoSource
 from alexandria.ports.source_parser import SourceParser
 from alexandria.ports.status_board import StatusBoard, WorkerReport
@@ -333,6 +333,10 @@ class Alexandria:
     async def pending_jobs(self) -> Sequence[Job]:
         """Return the jobs that wait, the next one first."""
         return await self._queue.pending()
+
+    async def running_jobs(self) -> Sequence[RunningJob]:
+        """Return the jobs that run, the oldest claim first; those too whose worker is not heard of any more."""
+        return await self._queue.running()
 
     async def job_history(self) -> Sequence[JobRecord]:
         """Return how the latest jobs ended, newest first."""

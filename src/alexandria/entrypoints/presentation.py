@@ -21,7 +21,7 @@ from alexandria.domain.graph import DependencyGraph
 from alexandria.domain.imports import EdgeKind, FileOutcome, Outcome, ReadStatus, Resolved
 from alexandria.domain.job import Job, JobRecord
 from alexandria.domain.snapshot import Snapshot
-from alexandria.ports.job_queue import Enqueued
+from alexandria.ports.job_queue import Enqueued, RunningJob
 
 Json = dict[str, Any]
 
@@ -121,7 +121,19 @@ def job_json(job: Job) -> Json:
     }
 
 
-def jobs_json(waiting: Sequence[Job], ended: Sequence[JobRecord]) -> Json:
+def running_json(running: RunningJob) -> Json:
+    """Return the documented shape of a job that runs."""
+    return job_json(running.job) | {
+        "worker_id": running.worker_id,
+        "phase": running.phase and str(running.phase),
+        "fraction": running.fraction,
+        "claimed_at": running.claimed_at.isoformat(),
+        "lease_until": running.lease_until.isoformat(),
+        "lapsed": running.lapsed,
+    }
+
+
+def jobs_json(running: Sequence[RunningJob], waiting: Sequence[Job], ended: Sequence[JobRecord]) -> Json:
     """Return the documented shape of the queue and its history."""
     history = []
     for record in ended:
@@ -130,18 +142,40 @@ def jobs_json(waiting: Sequence[Job], ended: Sequence[JobRecord]) -> Json:
             asdict(record)
             | {"status": str(record.status), "timestamp": record.timestamp.isoformat(), "started_at": started}
         )
-    return {"pending": [job_json(job) for job in waiting], "history": history}
+    return {
+        "running": [running_json(job) for job in running],
+        "pending": [job_json(job) for job in waiting],
+        "history": history,
+    }
 
 
-def print_jobs(console: Console, waiting: Sequence[Job], ended: Sequence[JobRecord], now: datetime) -> None:
-    """Show the jobs that wait and those that ended."""
-    rows = [(str(job.state), job.repo.url, f"submitted {age_of(job.submitted_at, now)} ago", job.id) for job in waiting]
+def print_jobs(
+    console: Console,
+    running: Sequence[RunningJob],
+    waiting: Sequence[Job],
+    ended: Sequence[JobRecord],
+    now: datetime,
+) -> None:
+    """Show the jobs that run, those that wait and those that ended."""
+    rows = [(str(one.job.state), _what(one.job), _progress_of(one, now), one.job.id) for one in running]
+    rows += [(str(job.state), _what(job), f"submitted {age_of(job.submitted_at, now)} ago", job.id) for job in waiting]
     for record in ended:
         took = f"{record.duration_seconds:.1f} s, {age_of(record.timestamp, now)} ago"
         rows.append(
             (str(record.status), record.repo_url, took + (f": {record.reason}" if record.reason else ""), record.job_id)
         )
     print_rows(console, ("state", "repository", "", "job"), rows)
+
+
+def _what(job: Job) -> str:
+    return f"{job.repo.url} @ {job.ref}" if job.ref else job.repo.url
+
+
+def _progress_of(running: RunningJob, now: datetime) -> str:
+    phase = f"{running.phase} {running.fraction:.0%}, " if running.phase else ""
+    text = f"{phase}claimed by {running.worker_id} {age_of(running.claimed_at, now)} ago"
+    lost = ": its worker is not heard of; it comes back with the next claim"
+    return text + lost if running.lapsed else text
 
 
 def graph_json(code: CodeGraph) -> Json:
