@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import xml.etree.ElementTree as ET
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from alexandria.adapters.memory.clock import ManualClock
+from alexandria.adapters.sqlite.database import Database
+from alexandria.adapters.sqlite.job_queue import SqliteJobQueue
+from alexandria.domain.job import Phase
+from alexandria.entrypoints.containers.local import DATABASE_NAME
+from alexandria.ports.job_queue import QueueRules
 from support.command import PROGRAM, Command, environment
 from support.trees import SHOP, commit_all, write_tree
 
@@ -217,17 +225,86 @@ def test_export_writes_every_vector(indexed: Command, tmp_path: Path) -> None:
     assert "cannot be written" in unwritable.err
 
 
+async def claim_and_be_killed(data: Path, *, heard_s_ago: float) -> None:
+    """Claim a job as a worker does, tell of its training, and say no more; the last word was so long ago."""
+    database = Database.open(data / DATABASE_NAME)
+    try:
+        clock = ManualClock(datetime.now(UTC) - timedelta(seconds=heard_s_ago))
+        queue = SqliteJobQueue(database, QueueRules(), clock)
+        claim = await queue.claim("worker-1")
+        assert claim is not None
+        await queue.renew(claim, phase=Phase.TRAINING, fraction=0.375)
+    finally:
+        database.close()
+
+
+def test_jobs_shows_who_runs_a_job_of_which_ref_and_in_which_phase(empty: Command) -> None:
+    job = empty("submit", "github.com/test/shop", "--ref", "v1", "--json").json["job"]
+    asyncio.run(claim_and_be_killed(empty.data, heard_s_ago=0))
+    shape = empty("jobs", "--json").json
+    assert (shape["pending"], shape["history"]) == ([], [])
+    [running] = shape["running"]
+    assert running["claimed_at"] < running["lease_until"]
+    assert running == job | {
+        "state": "running",
+        "attempt": 1,
+        "worker_id": "worker-1",
+        "phase": "training",
+        "fraction": 0.375,
+        "claimed_at": running["claimed_at"],
+        "lease_until": running["lease_until"],
+        "lapsed": False,
+    }
+    [_, row] = empty("jobs").out.splitlines()
+    assert row.startswith("running")
+    assert "https://github.com/test/shop @ v1" in row
+    assert "training 38%, claimed by worker-1" in row
+    assert "not heard of" not in row
+
+
+def test_jobs_shows_a_job_whose_worker_was_killed_until_the_next_claim_takes_it_back(
+    empty: Command, run: Command
+) -> None:
+    run = Command(empty.data, run.extra)
+    submitted = run("submit", "github.com/test/shop", "--json").json
+    asyncio.run(claim_and_be_killed(run.data, heard_s_ago=3600))
+    waits = run("submit", "github.com/test/shop", "--ref", "no-such-branch", "--json").json
+    shape = run("jobs", "--json").json
+    assert [(job["id"], job["lapsed"]) for job in shape["running"]] == [(submitted["job"]["id"], True)]
+    assert [job["id"] for job in shape["pending"]] == [waits["job"]["id"]]
+    [_, first, second, *_] = run("jobs").out.splitlines()
+    assert first.startswith("running")
+    assert "its worker is not heard of; it comes back with the next claim" in first
+    assert second.startswith("queued")
+    assert "https://github.com/test/shop @ no-such-branch" in second
+    assert run("worker", "--once").code == 0
+    shape = run("jobs", "--json").json
+    assert (shape["running"], shape["pending"]) == ([], [])
+    assert [(record["status"], record["attempt"]) for record in shape["history"][:2]] == [
+        ("failed", 1),
+        ("complete", 2),
+    ]
+
+
+def test_jobs_of_an_empty_queue_is_one_sentence(empty: Command) -> None:
+    done = empty("jobs")
+    assert (done.code, done.out) == (0, "")
+    assert done.err.strip() == "no job was submitted yet: run `alexandria submit URL`"
+    assert empty("jobs", "--json").json == {"running": [], "pending": [], "history": []}
+
+
 def test_queue_commands_submit_work_and_report(run: Command) -> None:
     assert run("status").out.strip() == "Offline"
     submitted = run("submit", "github.com/test/shop", "--json").json
     assert (submitted["created"], submitted["position"]) == (True, 1)
     assert "already queued" in run("submit", "https://github.com/test/shop.git").out
     assert run("submit", "https://localhost/a/b").code == 1
-    assert [job["id"] for job in run("jobs", "--json").json["pending"]] == [submitted["job"]["id"]]
+    shape = run("jobs", "--json").json
+    assert (shape["running"], [job["id"] for job in shape["pending"]]) == ([], [submitted["job"]["id"]])
     worked = run("worker", "--once")
     assert worked.code == 0, worked.err
     shape = run("jobs", "--json").json
-    assert shape["pending"] == []
+    assert (shape["running"], shape["pending"]) == ([], [])
     assert (shape["history"][0]["status"], shape["history"][0]["files_processed"]) == ("complete", 8)
     assert "complete" in run("jobs").out
     assert run("remove", "github.com/test/shop", "--json").json == {"removed": "github.com/test/shop"}
