@@ -174,7 +174,7 @@ def _what(job: Job) -> str:
 def _progress_of(running: RunningJob, now: datetime) -> str:
     phase = f"{running.phase} {running.fraction:.0%}, " if running.phase else ""
     text = f"{phase}claimed by {running.worker_id} {age_of(running.claimed_at, now)} ago"
-    lost = ": its worker is not heard of; it comes back with the next claim"
+    lost = ": its worker is not heard of; the next claim takes it back"
     return text + lost if running.lapsed else text
 
 

@@ -274,7 +274,7 @@ def test_jobs_shows_a_job_whose_worker_was_killed_until_the_next_claim_takes_it_
     assert [job["id"] for job in shape["pending"]] == [waits["job"]["id"]]
     [_, first, second, *_] = run("jobs").out.splitlines()
     assert first.startswith("running")
-    assert "its worker is not heard of; it comes back with the next claim" in first
+    assert "its worker is not heard of; the next claim takes it back" in first
     assert second.startswith("queued")
     assert "https://github.com/test/shop @ no-such-branch" in second
     assert run("worker", "--once").code == 0

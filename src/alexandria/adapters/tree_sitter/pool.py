@@ -10,6 +10,8 @@ generator (an error, a cancel, Ctrl-C, simply stopping) the same `close` ends th
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import selectors
 import subprocess
@@ -35,6 +37,7 @@ _ENVIRONMENT: Final = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 _READ_BYTES: Final = 1 << 18
 _BATCHES_A_WORKER: Final = 2  # one that is parsed and one that is on its way
+_PIPE_BYTES: Final = 1 << 20  # what Linux allows everybody by default
 _POLL_S: Final = 0.1  # how often a cancel is noticed while every worker is busy
 _START_ATTEMPTS: Final = 3
 _START_S: Final = 30.0  # an interpreter may be slow to load from a cold or a remote disk
@@ -167,6 +170,7 @@ class WorkerPool:
         worker = _Worker(process)
         os.set_blocking(worker.stdin, False)
         os.set_blocking(worker.stdout, False)
+        _widen(worker.stdin)
         self._workers.append(worker)
         self._selector.register(worker.stdout, selectors.EVENT_READ, worker)
         return worker
@@ -237,6 +241,13 @@ class WorkerPool:
                     self._selector.unregister(pipe.fileno())
                 pipe.close()
         worker.process.wait()  # it was killed or had closed its stdout: this only collects it
+
+
+def _widen(pipe: int) -> None:
+    """Let a whole batch lie ready in the pipe, so that a worker which has finished one need not wait for us."""
+    if sys.platform == "linux":
+        with contextlib.suppress(PermissionError):  # the user has as many pipe pages as an administrator allows
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 def _is_text(entry: object) -> bool:
