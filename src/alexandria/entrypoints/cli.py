@@ -96,11 +96,6 @@ class Directions(StrEnum):
     BOTH = "both"
 
 
-def main() -> None:
-    """Run the command line."""
-    app()
-
-
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"alexandria {version('alexandria')}")
@@ -590,7 +585,3 @@ def _fresh_file(path: Path) -> Iterator[Path]:
 def _write_file(path: Path, content: bytes) -> None:
     with _fresh_file(path) as partial:
         partial.write_bytes(content)
-
-
-if __name__ == "__main__":
-    main()
