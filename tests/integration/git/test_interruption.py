@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -56,14 +57,19 @@ def wait_until(what: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def start_clone(server: GitServer, scratch: Path, stall_timeout_s: float = 600) -> subprocess.Popen[str]:
-    """Start a program that clones and then waits."""
-    return subprocess.Popen(
+@contextmanager
+def start_clone(server: GitServer, scratch: Path, stall_timeout_s: float = 600) -> Iterator[subprocess.Popen[str]]:
+    """Start a program that clones and then waits; a test that fails does not wait for it."""
+    with subprocess.Popen(
         [sys.executable, "-c", PROGRAM, server.url, str(scratch), str(stall_timeout_s)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
+    ) as program:
+        try:
+            yield program
+        finally:
+            program.kill()
 
 
 def hang(server: GitServer) -> None:
