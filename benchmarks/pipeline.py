@@ -6,7 +6,7 @@
 
 Each run is a fresh process on a fresh data directory (and, for the rival, a fresh copy of the sources), interleaved
 round by round; the figures are medians. Wall and CPU seconds are of the command and all its children; memory is the
-largest sum of the proportional set sizes (PSS) of all its processes at one moment, sampled every 20 ms. Phases are the
+largest sum of the proportional set sizes (PSS) of all its processes at one moment, sampled every 100 ms. Phases are the
 command's own (`--json`); `load` is what is left: starting Python, importing, waiting for PyTorch.
 
 The rival is codegraph (npm `@colbymchenry/codegraph`), which stores a symbol graph and no vectors.
@@ -71,7 +71,7 @@ def measured(command: list[str], environment: dict[str, str]) -> Run:
 
 
 def _watch(pid: int, peak: list[int], ended: threading.Event) -> None:
-    while not ended.wait(0.02):
+    while not ended.wait(0.1):
         total = 0
         try:
             root = psutil.Process(pid)
