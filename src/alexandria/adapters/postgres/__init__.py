@@ -1,0 +1,1 @@
+"""Catalog and vectors in PostgreSQL."""
