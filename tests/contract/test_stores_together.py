@@ -183,6 +183,14 @@ class StoresMachine(RuleBasedStateMachine):
                 if run.batch.generation < below:
                     run.least = run.most = 0
 
+    @rule(repo=st.sampled_from(REPOS), data=st.data())
+    def discard(self, repo: str, data: st.DataObject) -> None:
+        """Discard what was refused, as the use case does, however long ago; what is visible is never refused."""
+        run, model = self.a_run(data, repo), self.models[repo]
+        if run is not None and run.batch.generation < model.fence and run.batch is not model.visible:
+            self.loop.run(self.vectors.discard(repo, run.batch.generation))
+            run.least = run.most = 0
+
     @rule(repo=st.sampled_from(REPOS))
     def delete(self, repo: str) -> None:
         self.loop.run(self.catalog.delete(repo))

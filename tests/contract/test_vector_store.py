@@ -403,7 +403,7 @@ async def test_export_of_an_unknown_generation_is_empty(store: VectorStore) -> N
     assert stored.isolated.dtype == np.bool_
 
 
-# sweep, delete, check
+# sweep, discard, delete, check
 
 
 async def test_sweep_removes_every_smaller_generation_and_no_other(store: VectorStore) -> None:
@@ -430,6 +430,35 @@ async def test_a_generation_that_was_swept_is_never_found_again(store: VectorSto
     await store.sweep("r", below=2)
     with pytest.raises(VectorNotFoundError):
         await store.similar("r", 1, "a/north.py", k=1)
+    assert (await store.export("r", 1)).paths == ()
+
+
+async def test_discard_removes_exactly_one_generation(store: VectorStore) -> None:
+    batch = batch_of("r", COMPASS)
+    for generation in (1, 2, 5, 9):
+        await store.upload(with_generation(batch, generation))
+    await store.upload(batch_of("r2", COMPASS, generation=5))
+    await store.discard("r", 5)
+    assert [await store.count("r", g) for g in (1, 2, 5, 9)] == [5, 5, 0, 5]
+    assert await store.count("r2", 5) == 5
+    with pytest.raises(VectorNotFoundError):
+        await store.similar("r", 5, "a/north.py", k=1)
+    assert await paths_near(store, batch, "a/north.py") == ["a/north_east.py", "b/east.py", "b/south.py"]
+
+
+async def test_discard_may_be_repeated_and_may_find_nothing(store: VectorStore) -> None:
+    await store.upload(batch_of("r", COMPASS, generation=3))
+    for _ in range(2):
+        await store.discard("r", 2)
+        await store.discard("r", 4)
+        await store.discard("other", 3)
+    assert await store.count("r", 3) == 5
+
+
+async def test_discard_removes_the_part_that_an_upload_left_behind(store: VectorStore) -> None:
+    await upload_cut_off(store, random_batch("r", 9000), after=1)
+    await store.discard("r", 1)
+    assert await store.count("r", 1) == 0
     assert (await store.export("r", 1)).paths == ()
 
 

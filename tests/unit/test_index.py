@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
+from alexandria.adapters.memory.catalog import MemoryCatalog
 from alexandria.adapters.memory.vector_store import MemoryVectorStore
 from alexandria.application.index import IncompleteUploadError, IndexProgress, NoSourceFilesError
 from alexandria.application.search import (
@@ -17,12 +18,14 @@ from alexandria.application.search import (
     close_paths,
 )
 from alexandria.domain.errors import InvalidRepoUrlError
+from alexandria.domain.graph import DependencyGraph
 from alexandria.domain.job import Phase
 from alexandria.domain.language import Language
 from alexandria.domain.repo_url import LocalRepo, RepoUrl
+from alexandria.domain.snapshot import Snapshot
 from alexandria.ports.catalog import Direction, StaleGenerationError
 from alexandria.ports.repo_source import NotARepositoryError, RepoNotFoundError
-from alexandria.ports.vector_store import VectorBatch
+from alexandria.ports.vector_store import VectorBatch, VectorStoreUnavailableError
 from support.memory_library import BrokenEmbedder, MemoryWorld, RandomEmbedder, WaitingEmbedder
 from support.trees import SHOP, commit_all, write_tree
 
@@ -145,18 +148,69 @@ async def test_of_two_runs_at_once_the_older_is_refused_and_the_newer_is_visible
     assert await world.vectors.count(newer.repo, newer.generation) == 8
 
 
-async def test_what_a_refused_run_left_behind_is_swept_by_the_next(shop: Path) -> None:
-    world = MemoryWorld(embedder=(waiting := WaitingEmbedder()))
-    older = asyncio.create_task(world.library.index(shop))
+async def refused_run(world: MemoryWorld, shop: Path, meanwhile: Callable[[], Awaitable[object]]) -> int:
+    """Run until the training waits, do `meanwhile`, then run on into the refusal; return the generation."""
+    world.embedder = waiting = WaitingEmbedder()
+    run = asyncio.create_task(world.library.index(shop))
     await waiting.begun.wait()
     world.embedder = RandomEmbedder()
-    newer = await world.library.index(shop)
+    await meanwhile()
     waiting.let_go.set()
+    with pytest.raises(StaleGenerationError) as caught:
+        await run
+    return caught.value.generation
+
+
+async def test_a_refused_run_leaves_no_vectors_behind(world: MemoryWorld, shop: Path) -> None:
+    refused = await refused_run(world, shop, lambda: world.library.index(shop))
+    newer = await world.library.repo("shop")
+    assert newer.generation > refused
+    assert await world.vectors.count(newer.repo, refused) == 0
+    assert await world.vectors.count(newer.repo, newer.generation) == 8
+
+
+async def test_a_run_of_a_repository_that_was_deleted_meanwhile_leaves_no_vectors_behind(
+    world: MemoryWorld, shop: Path
+) -> None:
+    before = await world.library.index(shop)
+    refused = await refused_run(world, shop, lambda: world.library.remove("shop"))
+    assert await world.library.repos() == []
+    assert [await world.vectors.count(before.repo, g) for g in (before.generation, refused)] == [0, 0]
+
+
+class AnswerIsLost(MemoryCatalog):
+    """Activates, and loses the answer until a newer run has announced itself; then the retry is refused."""
+
+    async def activate(self, snapshot: Snapshot, graph: DependencyGraph) -> None:
+        await super().activate(snapshot, graph)
+        await self.begin(snapshot.repo, snapshot.generation + 1)
+        await super().activate(snapshot, graph)
+
+
+async def test_a_refused_run_that_is_current_all_the_same_keeps_its_vectors(shop: Path) -> None:
+    world = MemoryWorld(catalog=AnswerIsLost())
     with pytest.raises(StaleGenerationError):
-        await older
-    assert await world.vectors.count(newer.repo, newer.generation - 1) == 8
+        await world.library.index(shop)
+    assert len(await world.library.similar("shop", "shop/cart.py")) == 5
+
+
+class NothingIsDiscarded(MemoryVectorStore):
+    """Takes vectors and cannot be reached when they are to go."""
+
+    async def discard(self, repo: str, generation: int) -> None:
+        raise VectorStoreUnavailableError("the wire is cut")
+
+
+async def test_what_cannot_be_discarded_is_logged_and_swept_by_the_next(
+    shop: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = MemoryWorld(vectors=NothingIsDiscarded())
+    refused = await refused_run(world, shop, lambda: world.library.index(shop))
+    assert "the wire is cut" in caplog.text
+    repo = (await world.library.repo("shop")).repo
+    assert await world.vectors.count(repo, refused) == 8
     await world.library.index(shop)
-    assert await world.vectors.count(newer.repo, newer.generation - 1) == 0
+    assert await world.vectors.count(repo, refused) == 0
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,12 +21,14 @@ from alexandria.domain.language import Language, language_of
 from alexandria.domain.repo_url import Origin
 from alexandria.domain.selection import Selection
 from alexandria.domain.snapshot import Snapshot
-from alexandria.ports.catalog import Catalog
+from alexandria.ports.catalog import Catalog, RepositoryNotFoundError, StaleGenerationError
 from alexandria.ports.clock import Clock
 from alexandria.ports.graph_embedder import GraphEmbedder, TrainingProgress
 from alexandria.ports.repo_source import RepoSource, SourceTree
 from alexandria.ports.source_parser import SourceParser
 from alexandria.ports.vector_store import VectorBatch, VectorStore
+
+logger = logging.getLogger(__name__)
 
 
 class NoSourceFilesError(AlexandriaError):
@@ -176,8 +179,8 @@ async def index_repository(
 ) -> IndexResult:
     """Index a repository; searches see the old index whole until they see the new one whole.
 
-    Whatever goes wrong on the way, the index that was there stays as it was, and what this run left
-    behind is removed by the next one.
+    Whatever goes wrong on the way, the index that was there stays as it was. Vectors of a run that
+    was refused are removed at once; what another failure or a crash leaves behind, the next run removes.
 
     Args:
         origin: The repository.
@@ -342,9 +345,33 @@ async def _store(
     stored = await vectors.count(snapshot.repo, snapshot.generation)
     if stored != snapshot.files:
         raise IncompleteUploadError(snapshot.files, stored)
-    await catalog.activate(snapshot, graph)
+    try:
+        await catalog.activate(snapshot, graph)
+    except StaleGenerationError:
+        await _discard_refused(snapshot, vectors=vectors, catalog=catalog)
+        raise
     await vectors.sweep(snapshot.repo, below=snapshot.generation)
     progress(IndexProgress(Phase.UPLOADING, 1.0, f"{stored:,} vectors"))
+
+
+async def _discard_refused(snapshot: Snapshot, *, vectors: VectorStore, catalog: Catalog) -> None:
+    """Remove the vectors of a run that was refused: no next run may come, as when the repository was deleted."""
+    try:
+        # An activation whose answer was lost, repeated after a newer run announced itself, is refused too:
+        # what is current is not touched. What is refused and not current will never be current.
+        if await _current_generation(catalog, snapshot.repo) != snapshot.generation:
+            await vectors.discard(snapshot.repo, snapshot.generation)
+    except AlexandriaError as error:
+        logger.warning(
+            "the vectors of generation %d of %s stay until its next run: %s", snapshot.generation, snapshot.repo, error
+        )
+
+
+async def _current_generation(catalog: Catalog, repo: str) -> int | None:
+    try:
+        return (await catalog.snapshot(repo)).generation
+    except RepositoryNotFoundError:
+        return None
 
 
 def languages_of(graph: DependencyGraph) -> dict[Language, int]:

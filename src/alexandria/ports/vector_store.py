@@ -130,7 +130,7 @@ class VectorStore(Protocol):
         A generation has one batch: a run with other vectors takes another generation. Idempotent:
         the same batch again changes nothing, so it may be repeated after any failure. An upload
         that fails or is cut off may leave a part behind under its own generation; `count` shows it
-        and `sweep` removes it. Other generations are not touched.
+        and `sweep` or `discard` removes it. Other generations are not touched.
 
         Args:
             batch: What to store.
@@ -203,6 +203,18 @@ class VectorStore(Protocol):
     @abstractmethod
     async def sweep(self, repo: str, *, below: int) -> None:
         """Remove every generation of `repo` that is smaller than `below`. Safe to repeat.
+
+        Raises:
+            VectorStoreUnavailableError: No answer. Safe to retry.
+        """
+        ...
+
+    @abstractmethod
+    async def discard(self, repo: str, generation: int) -> None:
+        """Remove exactly one generation of `repo`, no smaller and no larger one. Safe to repeat.
+
+        For a run whose generation will never be current; no error if nothing of it is there. An
+        upload of that generation that is still going may leave a part behind, which `sweep` removes.
 
         Raises:
             VectorStoreUnavailableError: No answer. Safe to retry.

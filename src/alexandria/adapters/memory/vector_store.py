@@ -68,6 +68,11 @@ class MemoryVectorStore(VectorStore):
         if kept:
             self._indexes[repo] = kept
 
+    async def discard(self, repo: str, generation: int) -> None:
+        kept = {g: index for g, index in self._indexes.pop(repo, {}).items() if g != generation}
+        if kept:
+            self._indexes[repo] = kept
+
     async def delete(self, repo: str) -> None:
         self._indexes.pop(repo, None)
 

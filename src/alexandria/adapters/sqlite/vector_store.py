@@ -117,6 +117,13 @@ class SqliteVectorStore(VectorStore):
             )
         )
 
+    async def discard(self, repo: str, generation: int) -> None:
+        await self._write(
+            lambda connection: connection.execute(
+                "DELETE FROM vector_sets WHERE repo = ? AND generation = ?", (repo, generation)
+            )
+        )
+
     async def delete(self, repo: str) -> None:
         await self._write(lambda connection: connection.execute("DELETE FROM vector_sets WHERE repo = ?", (repo,)))
         with self._cache_lock:
