@@ -9,7 +9,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from alexandria.entrypoints.settings import Settings
+from pydantic import SecretStr
+
+from alexandria.entrypoints.settings import Settings, variable_of
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
 
@@ -27,11 +29,13 @@ def reference() -> str:
     """Return the text of the page."""
     rows = []
     for name, field in Settings.model_fields.items():
-        variable = "ALEXANDRIA_DATA" if name == "data_dir" else name.upper()
+        variable = variable_of(name)
         if name == "data_dir":
             default = "`$XDG_DATA_HOME/alexandria`, else `~/.local/share/alexandria`"
         elif isinstance(field.default, frozenset):
             default = f"`{','.join(sorted(field.default))}`"
+        elif field.default in (None, ()) or isinstance(field.default, SecretStr):
+            default = "empty"
         else:
             default = f"`{field.default}`" if str(field.default) else "empty"
         rows.append(f"| `{variable}` | {default} | {field.description} |\n")

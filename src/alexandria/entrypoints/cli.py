@@ -32,9 +32,12 @@ from alexandria.domain.job import Job, JobRecord
 from alexandria.domain.language import Language
 from alexandria.domain.repo_url import LocalRepo
 from alexandria.entrypoints import presentation as show
+from alexandria.entrypoints.containers import open_for
+from alexandria.entrypoints.control_plane import ControlPlane
 from alexandria.entrypoints.doctor import Verdict, examine
 from alexandria.entrypoints.library import MAX_SEED, Alexandria
 from alexandria.entrypoints.progress import watched
+from alexandria.entrypoints.settings import Settings
 from alexandria.entrypoints.worker import default_worker_id, work
 from alexandria.ports.catalog import MAX_DEPTH, Direction
 from alexandria.ports.job_queue import RunningJob
@@ -182,7 +185,20 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+class WrongModeError(AlexandriaError):
+    """The command needs what only another mode has."""
+
+
 def _with_alexandria(work: Callable[[Alexandria], Coroutine[None, None, T]]) -> T:
+    async def checked(opened: ControlPlane) -> T:
+        if not isinstance(opened, Alexandria):
+            raise WrongModeError("this command reads code, which MODE=CLOUD cannot: unset MODE, or use MODE=EDGE")
+        return await work(opened)
+
+    return _with_stores(checked)
+
+
+def _with_stores(work: Callable[[ControlPlane], Coroutine[None, None, T]]) -> T:
     terminated = False
 
     async def run() -> T:
@@ -196,8 +212,8 @@ def _with_alexandria(work: Callable[[Alexandria], Coroutine[None, None, T]]) -> 
 
         if sys.platform != "win32":  # so that a clone is removed when a service manager stops us, too
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
-        async with Alexandria.local() as alexandria:
-            return await work(alexandria)
+        async with open_for(Settings.load()) as opened:
+            return await work(opened)
 
     try:
         return asyncio.run(run())
@@ -284,11 +300,11 @@ def similar(
     Example: alexandria similar src/flask/app.py --repo flask
     """
 
-    async def ask(alexandria: Alexandria) -> SimilarAnswer:
-        key, relative = await _locate(alexandria, repo, path)
-        return await alexandria.similar(key, relative, k=k, languages=language or (), path_prefix=prefix)
+    async def ask(opened: ControlPlane) -> SimilarAnswer:
+        key, relative = await _locate(opened, repo, path)
+        return await opened.similar(key, relative, k=k, languages=language or (), path_prefix=prefix)
 
-    answer = _with_alexandria(ask)
+    answer = _with_stores(ask)
     if as_json:
         typer.echo(show.dumps(show.similar_json(answer, _now())))
     else:
@@ -311,11 +327,11 @@ def neighbors(
     """
     directions = tuple(Direction) if direction is Directions.BOTH else (Direction(direction.value),)
 
-    async def ask(alexandria: Alexandria) -> NeighborsAnswer:
-        key, relative = await _locate(alexandria, repo, path)
-        return await alexandria.neighbors(key, relative, directions=directions, depth=depth)
+    async def ask(opened: ControlPlane) -> NeighborsAnswer:
+        key, relative = await _locate(opened, repo, path)
+        return await opened.neighbors(key, relative, directions=directions, depth=depth)
 
-    answer = _with_alexandria(ask)
+    answer = _with_stores(ask)
     if as_json:
         typer.echo(show.dumps(show.neighbors_json(answer, _now())))
     else:
@@ -429,7 +445,7 @@ def export(
     """
     if output.suffix != ".npz":
         raise typer.BadParameter("the file must end in .npz", param_hint="--output")
-    answer = _with_alexandria(lambda alx: alx.export(repo))
+    answer = _with_stores(lambda opened: opened.export(repo))
     stored = answer.vectors
     with _fresh_file(output) as partial, partial.open("wb") as file:
         np.savez_compressed(
@@ -446,7 +462,7 @@ def export(
 @_errors_told
 def repos(as_json: JsonOption = False) -> None:
     """Show the repositories that are indexed, with commit and age."""
-    snapshots = _with_alexandria(lambda alx: alx.repos())
+    snapshots = _with_stores(lambda opened: opened.repos())
     if as_json:
         typer.echo(show.dumps({"repositories": [show.snapshot_json(snapshot, _now()) for snapshot in snapshots]}))
     elif snapshots:
@@ -463,7 +479,7 @@ def remove(
     as_json: JsonOption = False,
 ) -> None:
     """Forget a repository: its graph, its vectors, everything that is stored of it."""
-    snapshot = _with_alexandria(lambda alx: alx.remove(repo))
+    snapshot = _with_stores(lambda opened: opened.remove(repo))
     if as_json:
         typer.echo(show.dumps({"removed": snapshot.repo}))
     else:
@@ -478,7 +494,7 @@ def submit(
     as_json: JsonOption = False,
 ) -> None:
     """Put a repository into the queue; a worker (`alexandria worker`) indexes it."""
-    answer = _with_alexandria(lambda alx: alx.submit(url, ref=ref))
+    answer = _with_stores(lambda opened: opened.submit(url, ref=ref))
     if as_json:
         typer.echo(show.dumps(show.enqueued_json(answer)))
     else:
@@ -492,13 +508,13 @@ def submit(
 def jobs(as_json: JsonOption = False) -> None:
     """Show the jobs that run and those that wait, and how the latest ones ended."""
 
-    async def ask(alexandria: Alexandria) -> tuple[Sequence[RunningJob], Sequence[Job], Sequence[JobRecord]]:
+    async def ask(opened: ControlPlane) -> tuple[Sequence[RunningJob], Sequence[Job], Sequence[JobRecord]]:
         # In the order of a job's life: one that goes on meanwhile is seen twice rather than not at all.
-        waiting = await alexandria.pending_jobs()
-        running = await alexandria.running_jobs()
-        return running, waiting, await alexandria.job_history()
+        waiting = await opened.pending_jobs()
+        running = await opened.running_jobs()
+        return running, waiting, await opened.job_history()
 
-    running, waiting, ended = _with_alexandria(ask)
+    running, waiting, ended = _with_stores(ask)
     if as_json:
         typer.echo(show.dumps(show.jobs_json(running, waiting, ended)))
     elif running or waiting or ended:
@@ -512,7 +528,7 @@ def jobs(as_json: JsonOption = False) -> None:
 @_errors_told
 def status(as_json: JsonOption = False) -> None:
     """Show what the workers do: Idle, Training Graph on …, Error: … or Offline."""
-    text = str(_with_alexandria(lambda alx: alx.worker_status()))
+    text = str(_with_stores(lambda opened: opened.worker_status()))
     if as_json:
         typer.echo(show.dumps({"status": text}))
     else:
@@ -544,13 +560,13 @@ def doctor(as_json: JsonOption = False) -> None:
         raise typer.Exit(1)
 
 
-async def _locate(alexandria: Alexandria, repo: str, path: str) -> tuple[str, str]:
+async def _locate(opened: ControlPlane, repo: str, path: str) -> tuple[str, str]:
     """Return (key, path relative to the root) of what the user means from where they stand."""
     here = Path.cwd()
     if not repo:
-        keys = {snapshot.repo for snapshot in await alexandria.repos()}
+        keys = {snapshot.repo for snapshot in await opened.repos()}
         repo = next((key for folder in (here, *here.parents) if (key := LocalRepo(folder).key) in keys), "")
-    key = (await alexandria.repo(repo)).repo
+    key = (await opened.repo(repo)).repo
     return key, _relative(key, here, path)
 
 

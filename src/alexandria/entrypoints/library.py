@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +16,19 @@ from alexandria.application.index import (
     index_repository,
     read_code_graph,
 )
-from alexandria.application.jobs import WorkedOff, submit_job, work_off_one
-from alexandria.application.search import (
-    ExportAnswer,
-    NeighborsAnswer,
-    SimilarAnswer,
-    export_vectors,
-    find_snapshot,
-    forget_repository,
-    neighbor_files,
-    similar_files,
-)
+from alexandria.application.jobs import WorkedOff, work_off_one
 from alexandria.domain.errors import InvalidRepoUrlError
-from alexandria.domain.job import Job, JobRecord
-from alexandria.domain.language import Language
 from alexandria.domain.repo_url import LocalRepo, Origin, RepoUrl, checked_ref
 from alexandria.domain.selection import Selection
 from alexandria.domain.snapshot import Snapshot
 from alexandria.domain.worker_status import WorkerStatus
-from alexandria.entrypoints.settings import Settings
-from alexandria.ports.catalog import Catalog, Direction
+from alexandria.entrypoints.containers import open_for
+from alexandria.entrypoints.control_plane import ControlPlane, listed, looks_like_a_path
+from alexandria.entrypoints.settings import Mode, Settings
+from alexandria.ports.catalog import Catalog
 from alexandria.ports.clock import Clock
 from alexandria.ports.graph_embedder import GraphEmbedder
-from alexandria.ports.job_queue import Enqueued, JobQueue, RunningJob
+from alexandria.ports.job_queue import JobQueue
 from alexandria.ports.repo_source import RepoSource
 from alexandria.ports.source_parser import SourceParser
 from alexandria.ports.status_board import StatusBoard, WorkerReport
@@ -49,7 +38,7 @@ METHODS = ("node2vec", "prone")
 MAX_SEED = 2**63 - 1
 
 
-class Alexandria:
+class Alexandria(ControlPlane):
     """An open Alexandria: index repositories, and ask what is near a file.
 
     Make one with `async with Alexandria.local() as alx`. Safe for any number of tasks at once, and
@@ -70,16 +59,11 @@ class Alexandria:
         make_embedder: Callable[[str], GraphEmbedder],
         clock: Clock,
     ) -> None:
-        self.settings = settings
-        self._queue = queue
-        self._board = board
-        self._catalog = catalog
-        self._vectors = vectors
+        super().__init__(settings=settings, queue=queue, board=board, catalog=catalog, vectors=vectors, clock=clock)
         self._local_source = local_source
         self._remote_source = remote_source
         self._parser = parser
         self._make_embedder = make_embedder
-        self._clock = clock
 
     @classmethod
     @asynccontextmanager
@@ -94,10 +78,10 @@ class Alexandria:
             SettingsError: A setting is wrong.
             CatalogError: The store cannot be opened.
         """
-        # By name and late: the container names this class, and this class is all that most programs import.
-        open_local = import_module("alexandria.entrypoints.containers.local").open_local
-        settings = Settings.load(**({} if data_dir is None else {"data_dir": Path(data_dir)}))
-        async with open_local(settings) as alexandria:
+        settings = Settings.load(mode=Mode.LOCAL, **({} if data_dir is None else {"data_dir": Path(data_dir)}))
+        async with open_for(settings) as alexandria:
+            if not isinstance(alexandria, cls):
+                raise TypeError(f"the container of {settings.mode} gave a {type(alexandria).__name__}")
             yield alexandria
 
     def origin(self, source: str | os.PathLike[str]) -> Origin:
@@ -112,7 +96,7 @@ class Alexandria:
         if "\0" in text:
             raise InvalidRepoUrlError("it holds a NUL character")
         path = Path(text).expanduser()
-        if not isinstance(source, str) or _looks_like_a_path(text) or path.exists():
+        if not isinstance(source, str) or looks_like_a_path(text) or path.exists():
             return LocalRepo(path.resolve())
         return RepoUrl.parse(text, allowed_hosts=self.settings.allowed_repo_hosts)
 
@@ -168,7 +152,7 @@ class Alexandria:
         checked_ref(ref)
         return await self._index(
             origin,
-            await self._queue.issue_token(),
+            await self.queue.issue_token(),
             ref=ref,
             progress=progress,
             seed=seed,
@@ -193,9 +177,9 @@ class Alexandria:
             source=self._source_of(origin),
             parser=self._parser,
             make_embedder=lambda: self._make_embedder(method),
-            vectors=self._vectors,
-            catalog=self._catalog,
-            clock=self._clock,
+            vectors=self.vectors,
+            catalog=self.catalog,
+            clock=self.clock,
             selection=selection or Selection(),
             ref=ref,
             seed=seed,
@@ -236,123 +220,13 @@ class Alexandria:
             progress=progress,
         )
 
-    async def similar(
-        self,
-        repo: str,
-        path: str,
-        *,
-        k: int = 10,
-        languages: Collection[Language] = (),
-        path_prefix: str = "",
-    ) -> SimilarAnswer:
-        """Return the `k` files whose place in the graph is most like that of `path`, best first.
-
-        Args:
-            repo: Key of the repository, or the end of it (`pallets/flask`, `flask`); empty for the
-                only one that is indexed.
-            path: Relative to the root of the repository.
-            k: How many, at least 1.
-            languages: Only files of these; empty for all.
-            path_prefix: Only files whose path starts with it.
-
-        Raises:
-            NoSuchRepositoryError: None fits, or several do.
-            UnknownFileError: It has no such file.
-            IsolatedFileError: The file has no edge, so nothing is near it.
-        """
-        snapshot = await find_snapshot(self._catalog, repo)
-        return await similar_files(
-            snapshot.repo,
-            path,
-            vectors=self._vectors,
-            catalog=self._catalog,
-            k=k,
-            languages={Language(language) for language in _listed(languages)},
-            path_prefix=path_prefix,
-        )
-
-    async def neighbors(
-        self, repo: str, path: str, *, directions: Collection[Direction] = tuple(Direction), depth: int = 1
-    ) -> NeighborsAnswer:
-        """Return what `path` imports and what imports it, up to `depth` (1 to 5) edges away.
-
-        Raises:
-            NoSuchRepositoryError: None fits, or several do.
-            UnknownFileError: It has no such file.
-        """
-        snapshot = await find_snapshot(self._catalog, repo)
-        return await neighbor_files(snapshot.repo, path, catalog=self._catalog, directions=directions, depth=depth)
-
-    async def repos(self) -> Sequence[Snapshot]:
-        """Return every indexed repository, by key."""
-        return await self._catalog.snapshots()
-
-    async def repo(self, name: str = "") -> Snapshot:
-        """Return the repository that `name` names, as `similar` reads it.
-
-        Raises:
-            NoSuchRepositoryError: None fits, or several do.
-        """
-        return await find_snapshot(self._catalog, name)
-
-    async def export(self, repo: str = "") -> ExportAnswer:
-        """Return all vectors of a repository.
-
-        Raises:
-            NoSuchRepositoryError: None fits, or several do.
-        """
-        snapshot = await find_snapshot(self._catalog, repo)
-        return await export_vectors(snapshot.repo, vectors=self._vectors, catalog=self._catalog)
-
-    async def remove(self, repo: str) -> Snapshot:
-        """Forget a repository, its graph and its vectors; return what it was.
-
-        Raises:
-            NoSuchRepositoryError: None fits, or several do.
-        """
-        snapshot = await find_snapshot(self._catalog, repo)
-        await forget_repository(snapshot.repo, vectors=self._vectors, catalog=self._catalog)
-        return snapshot
-
-    async def submit(self, url: str, *, ref: str = "") -> Enqueued:
-        """Put a repository into the queue, for a worker to index.
-
-        Args:
-            url: `https://host/owner/name`, `host/owner/name` or `git@host:owner/name`; no folder.
-            ref: Branch, tag or commit; empty for the default branch.
-
-        Raises:
-            InvalidRepoUrlError: It is no address that is accepted.
-            QueueFullError: As many jobs are pending as may be.
-        """
-        if _looks_like_a_path(url):
-            raise InvalidRepoUrlError("a folder cannot be queued; `alexandria index` reads one")
-        repo = RepoUrl.parse(url, allowed_hosts=self.settings.allowed_repo_hosts)
-        return await submit_job(repo, ref, queue=self._queue, clock=self._clock)
-
-    async def pending_jobs(self) -> Sequence[Job]:
-        """Return the jobs that wait, the next one first."""
-        return await self._queue.pending()
-
-    async def running_jobs(self) -> Sequence[RunningJob]:
-        """Return the jobs that run, the oldest claim first; those too whose worker is not heard of any more."""
-        return await self._queue.running()
-
-    async def job_history(self) -> Sequence[JobRecord]:
-        """Return how the latest jobs ended, newest first."""
-        return await self._queue.history()
-
-    async def worker_status(self) -> WorkerStatus:
-        """Return what the workers say; `Offline` if none is heard of."""
-        return await self._board.status()
-
     async def work_off_one(self, worker_id: str) -> WorkedOff | None:
         """Claim a job and run it to the end of its attempt; return None if none waits."""
         return await work_off_one(
             worker_id,
-            queue=self._queue,
-            board=self._board,
-            clock=self._clock,
+            queue=self.queue,
+            board=self.board,
+            clock=self.clock,
             index=lambda repo, ref, token, progress: self._index(repo, token, ref=ref, progress=progress),
             heartbeat_s=self.settings.heartbeat_seconds,
             status_ttl_s=self.settings.lease_seconds,
@@ -360,27 +234,15 @@ class Alexandria:
 
     async def say_idle(self, worker_id: str) -> None:
         """Put up that a worker waits for jobs."""
-        await self._board.publish(WorkerReport(worker_id, WorkerStatus.idle()), ttl_s=self.settings.lease_seconds)
+        await self.board.publish(WorkerReport(worker_id, WorkerStatus.idle()), ttl_s=self.settings.lease_seconds)
 
     async def take_off_the_board(self, worker_id: str) -> None:
         """Put up that a worker has stopped."""
-        await self._board.publish(WorkerReport(worker_id, WorkerStatus.offline()), ttl_s=self.settings.lease_seconds)
+        await self.board.publish(WorkerReport(worker_id, WorkerStatus.offline()), ttl_s=self.settings.lease_seconds)
 
     def _source_of(self, origin: Origin) -> RepoSource[Any]:
         return self._local_source if isinstance(origin, LocalRepo) else self._remote_source
 
 
-def _listed(values: Collection[str]) -> Collection[str]:
-    """Refuse a text where several are meant: Python would take its letters one by one."""
-    if isinstance(values, str):
-        raise TypeError(f"a list is needed, not the text {values!r}")
-    return values
-
-
 def _selection(include: Sequence[str], exclude: Sequence[str]) -> Selection:
-    return Selection(include=tuple(_listed(include)), exclude=tuple(_listed(exclude)))
-
-
-def _looks_like_a_path(text: str) -> bool:
-    first = text.partition("/")[0]
-    return "://" not in text and not text.startswith("git@") and (first in {"", "~"} or "." not in first.strip("."))
+    return Selection(include=tuple(listed(include)), exclude=tuple(listed(exclude)))

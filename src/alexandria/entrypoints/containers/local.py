@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from importlib import import_module
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from dependency_injector import containers, providers
+from dependency_injector import providers
 
-from alexandria.adapters.git import DirectorySource, GitSource, SourceLimits, sweep_leftovers
-from alexandria.adapters.pyg.settings import Device, Method, Node2VecSettings
+from alexandria.adapters.git import sweep_leftovers
 from alexandria.adapters.sqlite.catalog import SqliteCatalog
 from alexandria.adapters.sqlite.database import Database
 from alexandria.adapters.sqlite.job_queue import SqliteJobQueue
 from alexandria.adapters.sqlite.status_board import SqliteStatusBoard
 from alexandria.adapters.sqlite.vector_store import SqliteVectorStore
-from alexandria.adapters.system.clock import SystemClock
-from alexandria.adapters.tree_sitter.parser import TreeSitterParser
+from alexandria.entrypoints.containers.compute import ComputeContainer, scratch_dir
+from alexandria.entrypoints.containers.rules import queue_rules
 from alexandria.entrypoints.library import Alexandria
 from alexandria.entrypoints.settings import Settings
-from alexandria.ports.graph_embedder import GraphEmbedder
-from alexandria.ports.job_queue import QueueRules
-
-DATABASE_NAME = "alexandria.sqlite3"
-
-
-def scratch_dir() -> Path:
-    """Return where clones are kept while they are read."""
-    return Path(tempfile.gettempdir())
+from alexandria.entrypoints.vector_stores import DATABASE_NAME, open_vector_store
+from alexandria.ports.vector_store import VectorStore
 
 
 def database_path(settings: Settings) -> Path:
@@ -38,77 +28,46 @@ def database_path(settings: Settings) -> Path:
     return settings.data_dir / DATABASE_NAME
 
 
-def load_embedder(method: Method, device: Device, threads: int) -> GraphEmbedder:
-    """Import PyTorch, which takes seconds, and make the embedder; meant to run in a thread."""
-    embedder: GraphEmbedder = import_module("alexandria.adapters.pyg.embedder").Node2VecEmbedder(
-        Node2VecSettings(method=method, device=device, threads=threads)
-    )
-    return embedder
-
-
-class LocalContainer(containers.DeclarativeContainer):
+class LocalContainer(ComputeContainer):
     """The adapters of LOCAL mode."""
 
-    settings: providers.Dependency[Settings] = providers.Dependency(instance_of=Settings)
-
-    clock = providers.Singleton(SystemClock)
-    database = providers.Singleton(Database.open, providers.Callable(database_path, settings))
-    rules = providers.Singleton(
-        QueueRules,
-        cap=settings.provided.queue_cap,
-        ttl_s=settings.provided.job_ttl_seconds,
-        lease_s=settings.provided.lease_seconds,
-        max_attempts=settings.provided.max_attempts,
+    database = providers.Singleton(Database.open, providers.Callable(database_path, ComputeContainer.settings))
+    queue = providers.Singleton(
+        SqliteJobQueue, database, providers.Callable(queue_rules, ComputeContainer.settings), ComputeContainer.clock
     )
-    queue = providers.Singleton(SqliteJobQueue, database, rules, clock)
-    board = providers.Singleton(SqliteStatusBoard, database, clock)
+    board = providers.Singleton(SqliteStatusBoard, database, ComputeContainer.clock)
     catalog = providers.Singleton(SqliteCatalog, database)
-    vectors = providers.Singleton(SqliteVectorStore, database)
-    limits = providers.Singleton(
-        SourceLimits,
-        clone_timeout_s=settings.provided.clone_timeout_seconds,
-        clone_bytes=settings.provided.clone_max_bytes,
-        files=settings.provided.repo_max_files,
-    )
-    local_source = providers.Singleton(DirectorySource, limits=limits, scratch=providers.Callable(scratch_dir))
-    remote_source = providers.Singleton(
-        GitSource,
-        limits=limits,
-        scratch=providers.Callable(scratch_dir),
-        mirror=settings.provided.repo_mirror,
-        proxy=settings.provided.repo_proxy,
-        ca_file=settings.provided.repo_ca_file,
-    )
-    parser = providers.Singleton(TreeSitterParser, max_file_bytes=settings.provided.source_max_bytes)
-    make_embedder = providers.Callable(
-        load_embedder, device=settings.provided.device, threads=settings.provided.threads
-    )
+    # In the same file unless VECTOR_STORE names another place.
+    vectors: providers.Provider[VectorStore] = providers.Singleton(SqliteVectorStore, database)
     library = providers.Singleton(
         Alexandria,
-        settings=settings,
+        settings=ComputeContainer.settings,
         queue=queue,
         board=board,
         catalog=catalog,
         vectors=vectors,
-        local_source=local_source,
-        remote_source=remote_source,
-        parser=parser,
-        make_embedder=make_embedder.provider,
-        clock=clock,
+        local_source=ComputeContainer.local_source,
+        remote_source=ComputeContainer.remote_source,
+        parser=ComputeContainer.parser,
+        make_embedder=ComputeContainer.make_embedder.provider,
+        clock=ComputeContainer.clock,
     )
 
 
 @asynccontextmanager
-async def open_local(settings: Settings) -> AsyncIterator[Alexandria]:
+async def open_stores(settings: Settings) -> AsyncIterator[Alexandria]:
     """Open LOCAL mode; leaving closes the file.
 
     Raises:
         CatalogError: The file cannot be opened; the leaf says why.
+        SettingsError: `VECTOR_STORE` names nothing that can be opened.
     """
     container: Any = LocalContainer(settings=settings)
     sweep_leftovers(scratch_dir())
-    database: Database = container.database()
-    try:
+    async with AsyncExitStack() as stack:
+        database: Database = container.database()
+        stack.callback(database.close)
+        if settings.chosen_vector_store != "sqlite":
+            vectors = await stack.enter_async_context(open_vector_store(settings))
+            container.vectors.override(providers.Object(vectors))
         yield container.library()
-    finally:
-        database.close()

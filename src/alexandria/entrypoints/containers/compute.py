@@ -1,0 +1,56 @@
+"""What indexes: sources, parser and embedder, the same in LOCAL and in EDGE."""
+
+from __future__ import annotations
+
+import tempfile
+from importlib import import_module
+from pathlib import Path
+
+from dependency_injector import containers, providers
+
+from alexandria.adapters.git import DirectorySource, GitSource, SourceLimits
+from alexandria.adapters.pyg.settings import Device, Method, Node2VecSettings
+from alexandria.adapters.system.clock import SystemClock
+from alexandria.adapters.tree_sitter.parser import TreeSitterParser
+from alexandria.entrypoints.settings import Settings
+from alexandria.ports.graph_embedder import GraphEmbedder
+
+
+def scratch_dir() -> Path:
+    """Return where clones are kept while they are read."""
+    return Path(tempfile.gettempdir())
+
+
+def load_embedder(method: Method, device: Device, threads: int) -> GraphEmbedder:
+    """Import PyTorch, which takes seconds, and make the embedder; meant to run in a thread."""
+    embedder: GraphEmbedder = import_module("alexandria.adapters.pyg.embedder").Node2VecEmbedder(
+        Node2VecSettings(method=method, device=device, threads=threads)
+    )
+    return embedder
+
+
+class ComputeContainer(containers.DeclarativeContainer):
+    """The adapters that read code and learn from it."""
+
+    settings: providers.Dependency[Settings] = providers.Dependency(instance_of=Settings)
+
+    clock = providers.Singleton(SystemClock)
+    limits = providers.Singleton(
+        SourceLimits,
+        clone_timeout_s=settings.provided.clone_timeout_seconds,
+        clone_bytes=settings.provided.clone_max_bytes,
+        files=settings.provided.repo_max_files,
+    )
+    local_source = providers.Singleton(DirectorySource, limits=limits, scratch=providers.Callable(scratch_dir))
+    remote_source = providers.Singleton(
+        GitSource,
+        limits=limits,
+        scratch=providers.Callable(scratch_dir),
+        mirror=settings.provided.repo_mirror,
+        proxy=settings.provided.repo_proxy,
+        ca_file=settings.provided.repo_ca_file,
+    )
+    parser = providers.Singleton(TreeSitterParser, max_file_bytes=settings.provided.source_max_bytes)
+    make_embedder = providers.Callable(
+        load_embedder, device=settings.provided.device, threads=settings.provided.threads
+    )
