@@ -24,6 +24,10 @@ class CatalogUnavailableError(CatalogError):
     """No answer, or locked for too long. The same call may be made again later."""
 
 
+class CatalogAccessError(CatalogError):
+    """It answers and does not let us in: a wrong password, a missing right. The settings must change."""
+
+
 class CatalogFullError(CatalogError):
     """No room is left (disk, quota); what was visible before is unchanged."""
 
@@ -124,8 +128,8 @@ class Catalog(Protocol):
     A reader sees one generation whole: the one that was current when its call began. Paths are
     Unicode text without NUL, and sort by code point.
 
-    Any call may raise `CatalogVersionError` when a newer program changes the database meanwhile,
-    and any that writes `CatalogFullError`; then nothing has changed.
+    Any call may raise `CatalogAccessError`, and `CatalogVersionError` when a newer program changes
+    the database meanwhile; any that writes `CatalogFullError`. Then nothing has changed.
     """
 
     @abstractmethod

@@ -23,6 +23,10 @@ class VectorStoreUnavailableError(VectorStoreError):
     """No answer, after the retries that are safe. The same call may be made again later."""
 
 
+class VectorStoreAccessError(VectorStoreError):
+    """It answers and does not let us in: a wrong key or password, a missing right. The settings must change."""
+
+
 class VectorStoreFullError(VectorStoreError):
     """No room is left (disk, quota); nothing that was visible before has changed."""
 
@@ -119,8 +123,8 @@ class VectorStore(Protocol):
     atomic for its readers only as far as it says. Paths are Unicode text without NUL, and sort by
     code point.
 
-    Any call may raise `VectorStoreMismatchError` when a newer program changes the store meanwhile,
-    and any that writes `VectorStoreFullError`.
+    Any call may raise `VectorStoreAccessError`, and `VectorStoreMismatchError` when a newer program
+    changes the store meanwhile; any that writes `VectorStoreFullError`.
     """
 
     @abstractmethod
