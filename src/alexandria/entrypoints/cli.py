@@ -32,6 +32,7 @@ from alexandria.domain.job import Job, JobRecord
 from alexandria.domain.language import Language
 from alexandria.domain.repo_url import LocalRepo
 from alexandria.entrypoints import presentation as show
+from alexandria.entrypoints import shapes
 from alexandria.entrypoints.containers import open_for
 from alexandria.entrypoints.control_plane import ControlPlane
 from alexandria.entrypoints.doctor import Verdict, examine
@@ -124,7 +125,7 @@ def _errors_told(command: Callable[P, T]) -> Callable[P, T]:
             sys.stdout.flush()
         except AlexandriaError as error:
             if kwargs.get("as_json"):
-                typer.echo(show.dumps({"error": _error_json(error)}))
+                typer.echo(shapes.dumps({"error": _error_json(error)}))
             _say_error(str(error))
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
@@ -151,8 +152,8 @@ def _say_error(message: str) -> None:
         _stderr().print(show.plain(line), style="red", soft_wrap=True)
 
 
-def _error_json(error: AlexandriaError) -> show.Json:
-    shape: show.Json = {"type": type(error).__name__, "message": str(error)}
+def _error_json(error: AlexandriaError) -> shapes.Json:
+    shape: shapes.Json = {"type": type(error).__name__, "message": str(error)}
     if isinstance(error, UnknownFileError):
         shape["suggestions"] = list(error.suggestions)
     return shape
@@ -261,7 +262,7 @@ def index(
                 exclude=exclude or (),
                 progress=progress,
             )
-        hubs = show.most_imported(result.code.graph, 1)
+        hubs = shapes.most_imported(result.code.graph, 1)
         if as_json or not hubs:
             return result, None
         with contextlib.suppress(AlexandriaError):  # it is indexed; the taste of it may fail, as when a newer run ends
@@ -271,7 +272,7 @@ def index(
     result, taste = _with_alexandria(run)
     _note_on_a_part(source, result.code)
     if as_json:
-        typer.echo(show.dumps(show.index_json(result, _now())))
+        typer.echo(shapes.dumps(shapes.index_json(result, _now())))
         return
     with _stdout() as console:
         show.print_index(console, result)
@@ -306,7 +307,7 @@ def similar(
 
     answer = _with_stores(ask)
     if as_json:
-        typer.echo(show.dumps(show.similar_json(answer, _now())))
+        typer.echo(shapes.dumps(shapes.similar_json(answer, _now())))
     else:
         with _stdout() as console:
             show.print_similar(console, answer, _now())
@@ -333,7 +334,7 @@ def neighbors(
 
     answer = _with_stores(ask)
     if as_json:
-        typer.echo(show.dumps(show.neighbors_json(answer, _now())))
+        typer.echo(shapes.dumps(shapes.neighbors_json(answer, _now())))
     else:
         with _stdout() as console:
             show.print_neighbors(console, answer, _now())
@@ -374,11 +375,11 @@ def graph(
     if code.graph.num_files and not code.graph.num_edges:
         _stderr().print("warning: no import resolves to a file of this repository: the graph is empty", style="yellow")
     if graph_format is GraphFormat.JSON or as_json:
-        text = show.dumps(show.graph_json(code)) + "\n"
+        text = shapes.dumps(shapes.graph_json(code)) + "\n"
     elif graph_format is GraphFormat.DOT:
-        text = "\n".join(show.graph_dot(code.graph)) + "\n"
+        text = "\n".join(shapes.graph_dot(code.graph)) + "\n"
     else:
-        text = show.graph_graphml(code.graph)
+        text = shapes.graph_graphml(code.graph)
     if output is None:
         typer.echo(text, nl=False)
     else:
@@ -398,7 +399,7 @@ def _explain(code: CodeGraph, file: str, line: int, as_json: bool) -> None:
         raise NotInThisGraphError(file, close_paths(file, code.graph.files))
     outcomes = tuple(o for o in code.explained.outcomes if not line or o.line == line)
     if as_json:
-        typer.echo(show.dumps({"path": file, "imports": [show.outcome_json(o) for o in outcomes]}))
+        typer.echo(shapes.dumps({"path": file, "imports": [shapes.outcome_json(o) for o in outcomes]}))
         return
     if status := code.not_read.get(file):
         _stderr().print(f"this file was not read whole: {status.replace('_', ' ')}", style="yellow")
@@ -452,8 +453,8 @@ def export(
             file, paths=np.array(stored.paths, dtype=np.str_), vectors=stored.vectors, isolated=stored.isolated
         )
     if as_json:
-        shape = {"repository": show.snapshot_json(answer.snapshot, _now()), "file": str(output)}
-        typer.echo(show.dumps(shape))
+        shape = {"repository": shapes.snapshot_json(answer.snapshot, _now()), "file": str(output)}
+        typer.echo(shapes.dumps(shape))
     else:
         typer.echo(show.plain(f"{len(stored.paths):,} vectors of {answer.snapshot.repo} in {output}").plain)
 
@@ -464,7 +465,7 @@ def repos(as_json: JsonOption = False) -> None:
     """Show the repositories that are indexed, with commit and age."""
     snapshots = _with_stores(lambda opened: opened.repos())
     if as_json:
-        typer.echo(show.dumps({"repositories": [show.snapshot_json(snapshot, _now()) for snapshot in snapshots]}))
+        typer.echo(shapes.dumps({"repositories": [shapes.snapshot_json(snapshot, _now()) for snapshot in snapshots]}))
     elif snapshots:
         with _stdout() as console:
             show.print_repos(console, snapshots, _now())
@@ -481,7 +482,7 @@ def remove(
     """Forget a repository: its graph, its vectors, everything that is stored of it."""
     snapshot = _with_stores(lambda opened: opened.remove(repo))
     if as_json:
-        typer.echo(show.dumps({"removed": snapshot.repo}))
+        typer.echo(shapes.dumps({"removed": snapshot.repo}))
     else:
         typer.echo(show.plain(f"removed {snapshot.repo}").plain)
 
@@ -496,7 +497,7 @@ def submit(
     """Put a repository into the queue; a worker (`alexandria worker`) indexes it."""
     answer = _with_stores(lambda opened: opened.submit(url, ref=ref))
     if as_json:
-        typer.echo(show.dumps(show.enqueued_json(answer)))
+        typer.echo(shapes.dumps(shapes.enqueued_json(answer)))
     else:
         what = "queued" if answer.created else f"already {answer.job.state}"
         where = f" at position {answer.position} of {answer.pending}" if answer.position else ""
@@ -516,7 +517,7 @@ def jobs(as_json: JsonOption = False) -> None:
 
     running, waiting, ended = _with_stores(ask)
     if as_json:
-        typer.echo(show.dumps(show.jobs_json(running, waiting, ended)))
+        typer.echo(shapes.dumps(shapes.jobs_json(running, waiting, ended)))
     elif running or waiting or ended:
         with _stdout() as console:
             show.print_jobs(console, running, waiting, ended, _now())
@@ -530,7 +531,7 @@ def status(as_json: JsonOption = False) -> None:
     """Show what the workers do: Idle, Training Graph on …, Error: … or Offline."""
     text = str(_with_stores(lambda opened: opened.worker_status()))
     if as_json:
-        typer.echo(show.dumps({"status": text}))
+        typer.echo(shapes.dumps({"status": text}))
     else:
         typer.echo(show.plain(text).plain)
 
@@ -551,7 +552,7 @@ def doctor(as_json: JsonOption = False) -> None:
     """Check this installation: settings, data directory, git, parsers, PyTorch, GPU; with a hint for each fault."""
     findings = asyncio.run(examine())
     if as_json:
-        typer.echo(show.dumps({"checks": [finding.shape() for finding in findings]}))
+        typer.echo(shapes.dumps({"checks": [finding.shape() for finding in findings]}))
     else:
         rows = [(f.verdict, f.name, f.detail + (f" — {f.hint}" if f.hint else "")) for f in findings]
         with _stdout() as console:
