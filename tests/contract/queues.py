@@ -171,7 +171,8 @@ async def open_scripts(
 
     async def reopen() -> None:
         await close()
-        store.queue, store.board = peer(), RedisStatusBoard(way())
+        store.queue = peer()
+        store.board = RedisStatusBoard(ways[0])  # one way for both, as in the programs
 
     async def spoil_history() -> None:
         await ways[0].command("LSET", "job_history", 0, '{"job_id"')

@@ -62,6 +62,8 @@ class RestServer:
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
             pass  # the client has gone: that ends a connection
+        except asyncio.CancelledError:
+            pass  # `stop` ended it; asyncio would write the trace of a handler that ends as cancelled
         finally:
             self._connections.discard(task)
             writer.close()
