@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 _TLS_MODES = frozenset({"require", "verify-ca", "verify-full"})
 """Values of `sslmode` under which libpq never speaks in the clear (PostgreSQL manual, 32.19.1)."""
@@ -39,7 +39,13 @@ def is_private_dsn(dsn: str) -> bool:
     """
     parts = urlsplit(dsn)
     options = parse_qs(parts.query)
-    hosts = options.get("host", [parts.hostname or ""])
-    if all(is_loopback(host) or host.startswith("/") for host in hosts):
+    # Clients differ in which of the two places wins, and try each host of a list: all of them must be near.
+    listed = ",".join([parts.netloc.rpartition("@")[2], *options.get("host", [])]).split(",")
+    hosts = [_host_of(unquote(spec)) for spec in listed if spec]
+    if hosts and all(is_loopback(host) or host.startswith("/") for host in hosts):
         return True
     return options.get("sslmode", [""])[-1] in _TLS_MODES
+
+
+def _host_of(spec: str) -> str:
+    return spec if spec.startswith("/") else urlsplit(f"//{spec}").hostname or ""
