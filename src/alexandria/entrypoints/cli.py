@@ -527,6 +527,21 @@ def jobs(as_json: JsonOption = False) -> None:
 
 @app.command()
 @_errors_told
+def cancel(
+    job_id: Annotated[str, typer.Argument(metavar="JOB", help="The id that `submit` and `jobs` show.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Cancel a job: at once if it waits; if it runs, its worker stops at the next heartbeat."""
+    view = _with_stores(lambda opened: opened.cancel(job_id))
+    if as_json:
+        typer.echo(shapes.dumps(shapes.job_view_json(view)))
+    else:
+        what = "will be cancelled at the worker's next heartbeat" if view.cancel_requested else f"is {view.job.state}"
+        typer.echo(show.plain(f"job {view.job.id} of {view.job.repo} {what}").plain)
+
+
+@app.command()
+@_errors_told
 def status(as_json: JsonOption = False) -> None:
     """Show what the workers do: Idle, Training Graph on …, Error: … or Offline."""
     text = str(_with_stores(lambda opened: opened.worker_status()))

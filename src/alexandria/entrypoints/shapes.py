@@ -18,7 +18,7 @@ from alexandria.domain.graph import DependencyGraph
 from alexandria.domain.imports import EdgeKind, Outcome
 from alexandria.domain.job import Job, JobRecord
 from alexandria.domain.snapshot import Snapshot
-from alexandria.ports.job_queue import Enqueued, RunningJob
+from alexandria.ports.job_queue import Enqueued, JobView, RunningJob
 
 Json = dict[str, Any]
 
@@ -93,6 +93,19 @@ def job_json(job: Job) -> Json:
     }
 
 
+def job_view_json(view: JobView) -> Json:
+    """Return the documented shape of a job as an onlooker sees it."""
+    return {
+        **job_json(view.job),
+        "position": view.position,
+        "phase": view.phase and str(view.phase),
+        "fraction": view.fraction,
+        "worker_id": view.worker_id,
+        "cancel_requested": view.cancel_requested,
+        "record": None if view.record is None else record_json(view.record),
+    }
+
+
 def running_json(running: RunningJob) -> Json:
     """Return the documented shape of a job that runs."""
     return job_json(running.job) | {
@@ -105,19 +118,19 @@ def running_json(running: RunningJob) -> Json:
     }
 
 
+def record_json(record: JobRecord) -> Json:
+    """Return the documented shape of how a job ended."""
+    started = record.started_at.isoformat() if record.started_at else None
+    times = {"timestamp": record.timestamp.isoformat(), "started_at": started}
+    return asdict(record) | {"status": str(record.status)} | times
+
+
 def jobs_json(running: Sequence[RunningJob], waiting: Sequence[Job], ended: Sequence[JobRecord]) -> Json:
     """Return the documented shape of the queue and its history."""
-    history = []
-    for record in ended:
-        started = record.started_at.isoformat() if record.started_at else None
-        history.append(
-            asdict(record)
-            | {"status": str(record.status), "timestamp": record.timestamp.isoformat(), "started_at": started}
-        )
     return {
         "running": [running_json(job) for job in running],
         "pending": [job_json(job) for job in waiting],
-        "history": history,
+        "history": [record_json(record) for record in ended],
     }
 
 

@@ -15,7 +15,7 @@ from alexandria.adapters.memory.clock import ManualClock
 from alexandria.adapters.sqlite.database import Database
 from alexandria.adapters.sqlite.job_queue import SqliteJobQueue
 from alexandria.domain.job import Phase
-from alexandria.entrypoints.containers.local import DATABASE_NAME
+from alexandria.entrypoints.vector_stores import DATABASE_NAME
 from alexandria.ports.job_queue import QueueRules
 from support.command import PROGRAM, Command, environment
 from support.trees import SHOP, commit_all, write_tree
@@ -284,6 +284,30 @@ def test_jobs_shows_a_job_whose_worker_was_killed_until_the_next_claim_takes_it_
         ("failed", 1),
         ("complete", 2),
     ]
+
+
+def test_cancel_ends_a_job_that_waits(empty: Command) -> None:
+    submitted = empty("submit", "github.com/test/shop", "--json").json
+    done = empty("cancel", submitted["job"]["id"])
+    assert (done.code, done.out.strip()) == (
+        0,
+        f"job {submitted['job']['id']} of https://github.com/test/shop is cancelled",
+    )
+    shape = empty("cancel", submitted["job"]["id"], "--json").json
+    assert (shape["state"], shape["cancel_requested"], shape["record"]["status"]) == ("cancelled", False, "cancelled")
+    assert empty("jobs", "--json").json["pending"] == []
+
+
+def test_cancel_of_a_running_job_waits_for_its_worker(empty: Command) -> None:
+    submitted = empty("submit", "github.com/test/shop", "--json").json
+    asyncio.run(claim_and_be_killed(empty.data, heard_s_ago=0))
+    assert "at the worker's next heartbeat" in empty("cancel", submitted["job"]["id"]).out
+
+
+def test_cancel_of_an_unknown_job_fails(empty: Command) -> None:
+    done = empty("cancel", "0190a8c6-0000-7000-8000-000000000000")
+    assert (done.code, done.out) == (1, "")
+    assert "no job 0190a8c6" in done.err
 
 
 def test_jobs_of_an_empty_queue_is_one_sentence(empty: Command) -> None:
