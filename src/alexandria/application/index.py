@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TypeVar
@@ -93,10 +93,11 @@ class CodeGraph:
 
     commit: str
     dirty: bool
-    graph: DependencyGraph
-    not_read: dict[str, ReadStatus]
+    # Not shown: `asyncio.run` asks every finished task for its `repr`, and that of a graph is all its paths.
+    graph: DependencyGraph = field(repr=False)
+    not_read: dict[str, ReadStatus] = field(repr=False)
     skipped: dict[str, int]
-    explained: FileOutcome | None = None
+    explained: FileOutcome | None = field(default=None, repr=False)
     source_bytes: int = 0
     seconds: dict[Phase, float] = field(default_factory=dict)
 
@@ -261,7 +262,7 @@ def _read_tree(
             not_read[file.path] = file.status
         progress(IndexProgress(Phase.PARSING, seen_bytes / total if total else 1.0, f"{len(facts):,} files"))
     facts.sort(key=lambda file: file.path)  # the parser's order depends on its workers, the graph must not
-    repo_tree = _with_manifests(RepoTree(paths), tree)
+    repo_tree = _with_manifests(RepoTree(paths), tree, set(languages.values()))
     explained: list[FileOutcome] = []
 
     def outcomes() -> Iterator[FileOutcome]:
@@ -282,9 +283,9 @@ def _read_tree(
     )
 
 
-def _with_manifests(repo_tree: RepoTree, tree: SourceTree) -> RepoTree:
+def _with_manifests(repo_tree: RepoTree, tree: SourceTree, languages: Collection[Language]) -> RepoTree:
     """Read the manifests that the languages ask for, until none of them asks for more."""
-    while wanted := wanted_manifests(repo_tree):
+    while wanted := wanted_manifests(repo_tree, languages):
         read = {path: (content or b"").decode("utf-8", "replace") for path, content in tree.read(sorted(wanted))}
         repo_tree = RepoTree(repo_tree.paths, {**repo_tree.manifests, **read})
     return repo_tree

@@ -8,6 +8,8 @@ import stat
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -91,12 +93,17 @@ def walk_folder(root: Path, limits: SourceLimits, stopped: threading.Event) -> L
     waiting = [""]
     while waiting and not stopped.is_set():
         prefix = waiting.pop()
+        folder = f"{root}/{prefix}"  # text: tens of thousands of `Path`s take longer than the directories
         try:
-            entries = sorted(os.scandir(root / prefix), key=lambda entry: entry.name)
+            with os.scandir(folder) as found:
+                entries = sorted(found, key=attrgetter("name"))
         except OSError as error:
             if not prefix:
                 raise RepoNotFoundError(f"{one_line(str(root))} cannot be read: {error.strerror}") from error
             listing.skip("unreadable_directory")
+            continue
+        if prefix and any(entry.name == ".git" for entry in entries) and is_repository(Path(folder)):
+            listing.skip("nested_repository")
             continue
         for entry in entries:
             if entry.name == ".git":
@@ -104,12 +111,10 @@ def walk_folder(root: Path, limits: SourceLimits, stopped: threading.Event) -> L
             path = listing.path_of(os.fsencode(prefix + entry.name))
             if path is None:
                 continue
-            if entry.is_symlink() or not entry.is_dir(follow_symlinks=False):
-                _add(listing, path, lambda entry=entry: entry.stat(follow_symlinks=False))  # type: ignore[misc]
-            elif is_repository(Path(entry.path)):
-                listing.skip("nested_repository")
-            else:
+            if entry.is_dir(follow_symlinks=False):
                 waiting.append(f"{path}/")
+            else:
+                _add(listing, path, partial(entry.stat, follow_symlinks=False))
     return listing
 
 
@@ -120,7 +125,7 @@ def stat_files(root: Path, paths: Iterable[str], listing: Listing, stopped: thre
     def is_inside(folder: str) -> bool:
         known = directories.get(folder)
         if known is None:
-            known = is_inside(folder.rpartition("/")[0]) and _is_directory(root / folder)
+            known = is_inside(folder.rpartition("/")[0]) and _is_directory(f"{root}/{folder}")
             directories[folder] = known
         return known
 
@@ -128,7 +133,7 @@ def stat_files(root: Path, paths: Iterable[str], listing: Listing, stopped: thre
         if stopped.is_set():
             return
         if is_inside(path.rpartition("/")[0]):
-            _add(listing, path, (root / path).lstat)
+            _add(listing, path, partial(os.lstat, f"{root}/{path}"))
         else:
             listing.skip("symlink")  # a directory of the path is one now
 
@@ -148,9 +153,9 @@ def _add(listing: Listing, path: str, lstat: Callable[[], os.stat_result]) -> No
         listing.skip("special_file")
 
 
-def _is_directory(path: Path) -> bool:
+def _is_directory(path: str) -> bool:
     try:
-        return stat.S_ISDIR(path.lstat().st_mode)
+        return stat.S_ISDIR(os.lstat(path).st_mode)
     except OSError:
         return False
 

@@ -50,11 +50,13 @@ class Listing:
     def _reason_to_skip(self, name: bytes, path: str) -> str:
         if len(name) > self._limits.path_length:
             return "path_too_long"
-        if _NOT_UTF8.search(path):
-            return "name_not_utf8"
-        if _CONTROL.search(path):
-            return "control_character"
-        if any(part.lower() in _NO_NAMES for part in path.split("/")):
+        if not path.isprintable():  # a fast look first: nearly all names are
+            if _NOT_UTF8.search(path):
+                return "name_not_utf8"
+            if _CONTROL.search(path):
+                return "control_character"
+        around = f"/{path}/"
+        if ("/." in around or "//" in around) and any(part.lower() in _NO_NAMES for part in path.split("/")):
             return "unsafe_name"
         return ""
 

@@ -11,7 +11,8 @@ Each language module has the same two functions:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib import import_module
 from types import ModuleType
 
 from alexandria.domain.imports.facts import ImportForm, ImportStatement, ReadStatus, SourceFacts
@@ -36,23 +37,29 @@ __all__ = [
 Resolver = Callable[[RepoTree, Sequence[SourceFacts]], Iterator[FileOutcome]]
 
 
-def wanted_manifests(tree: RepoTree) -> set[str]:
-    """Return the manifests that some language still needs to read; empty when all are there."""
-    return set().union(*(rules.wanted_manifests(tree) for rules in set(_rules().values())))
+_RULES = {
+    Language.PYTHON: "python",
+    Language.JAVASCRIPT: "javascript",
+    Language.TYPESCRIPT: "javascript",
+    Language.JAVA: "java",
+    Language.GO: "go",
+}
 
 
-def _rules() -> dict[Language, ModuleType]:
-    # Here and not above: the processes that parse import this package for its values, need no
-    # rules, and start a third sooner without them.
-    from alexandria.domain.imports import go, java, javascript, python  # noqa: PLC0415
+def wanted_manifests(tree: RepoTree, languages: Iterable[Language] = tuple(Language)) -> set[str]:
+    """Return the manifests that still have to be read; empty when all are there.
 
-    return {
-        Language.PYTHON: python,
-        Language.JAVASCRIPT: javascript,
-        Language.TYPESCRIPT: javascript,
-        Language.JAVA: java,
-        Language.GO: go,
-    }
+    Args:
+        tree: The repository so far.
+        languages: Those of its source files: the others' manifests decide nothing.
+    """
+    return set().union(*(_rules(name).wanted_manifests(tree) for name in {_RULES[one] for one in languages}))
+
+
+def _rules(name: str) -> ModuleType:
+    # Loaded when asked for: the processes that parse import this package for its values and need no rules,
+    # and a repository of one language needs no other's: together they take as long as parsing a hundred files.
+    return import_module(f"{__name__}.{name}")
 
 
 def resolve_imports(tree: RepoTree, facts: Sequence[SourceFacts]) -> Iterator[FileOutcome]:
@@ -65,9 +72,9 @@ def resolve_imports(tree: RepoTree, facts: Sequence[SourceFacts]) -> Iterator[Fi
     Yields:
         One outcome a file, grouped by language, in the order of `facts` within a language.
     """
-    rules = _rules()
-    by_resolver: dict[Resolver, list[SourceFacts]] = {}
+    by_rules: dict[str, list[SourceFacts]] = {}
     for file in facts:
-        by_resolver.setdefault(rules[file.language].resolve, []).append(file)
-    for resolve, files in by_resolver.items():
+        by_rules.setdefault(_RULES[file.language], []).append(file)
+    for name, files in by_rules.items():
+        resolve: Resolver = _rules(name).resolve
         yield from resolve(tree, files)

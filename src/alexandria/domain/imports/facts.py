@@ -1,9 +1,13 @@
-"""What one source file says: its imports, and the names that resolution needs."""
+"""What one source file says: its imports, and the names that resolution needs.
+
+Named tuples and no dataclasses, here and in the modules beside: a repository has hundreds of thousands of
+these values, and a process that parses starts a third sooner without `dataclasses`, which imports `inspect`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from alexandria.domain.language import Language
 
@@ -22,8 +26,7 @@ class ImportForm(StrEnum):
     COMPUTED = "computed"  # the specifier is not a literal: counted as dynamic, resolves to nothing
 
 
-@dataclass(frozen=True, slots=True)
-class ImportStatement:
+class ImportStatement(NamedTuple):
     """One import as the file writes it.
 
     Attributes:
@@ -55,8 +58,7 @@ class ReadStatus(StrEnum):
     CRASHED = "crashed"  # the parser died or ran out of time on it
 
 
-@dataclass(frozen=True, slots=True)
-class SourceFacts:
+class SourceFacts(NamedTuple):
     """Everything that resolution needs to know of one file; small, picklable, free of syntax trees.
 
     Attributes:

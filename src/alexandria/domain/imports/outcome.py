@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from typing import NamedTuple
 
 
 class EdgeKind(IntEnum):
@@ -25,8 +25,7 @@ class Resolved(StrEnum):
     UNSUPPORTED = "unsupported"  # a form that we know and do not follow (an asset, a URL, a loader)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """One import and what it means.
 
     Attributes:
@@ -48,8 +47,7 @@ class Outcome:
     tried: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class FileOutcome:
+class FileOutcome(NamedTuple):
     """The outcomes of one file, in the order of its imports, implicit ones last."""
 
     path: str

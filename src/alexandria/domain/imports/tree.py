@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class RepoTree:
+class RepoTree(NamedTuple):
     """An in-memory repository; resolution asks this and never a disk.
 
     Attributes:
@@ -18,4 +18,4 @@ class RepoTree:
     """
 
     paths: frozenset[str]
-    manifests: Mapping[str, str] = field(default_factory=dict)
+    manifests: Mapping[str, str] = MappingProxyType({})
