@@ -12,11 +12,12 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from alexandria.adapters.redis.scripts import board_script
+from alexandria.domain.errors import DomainError
 from alexandria.domain.job import Phase
 from alexandria.domain.worker_status import WorkerStatus
 from alexandria.ports.script_store import Reply, ScriptStore, ScriptStoreError, ScriptStoreUnavailableError
@@ -109,10 +110,8 @@ class RedisStatusBoard(StatusBoard):
                 now_us = _microseconds(await self._store.command("TIME"))
         if not isinstance(texts, list):
             raise _damaged(texts)
-        entries = [json.loads(str(text)) for text in texts]
-        held = [entry for entry in entries if int(entry["until_us"]) > now_us]
-        held.sort(key=lambda entry: (int(entry["seen_us"]), int(entry["number"])))
-        return [_seen(entry) for entry in held]
+        posted = [found for text in texts if (found := _posted(str(text))) is not None]
+        return [found.seen for found in sorted(posted) if found.until_us > now_us]
 
 
 @contextlib.contextmanager
@@ -130,15 +129,32 @@ def _is_soon_after(last: _LastWord, now_us: int) -> bool:
     return last.seen_us < now_us < last.script_us + _SCRIPT_AGAIN_US
 
 
-def _seen(entry: dict[str, Any]) -> SeenWorker:
-    report = WorkerReport(
-        worker_id=entry["worker_id"],
-        status=WorkerStatus(entry["status"]),
-        job_id=entry["job_id"],
-        phase=Phase(entry["phase"]) if entry["phase"] else None,
-        fraction=float(entry["fraction"]),
-    )
-    return SeenWorker(report, _EPOCH + int(entry["seen_us"]) * _US)
+@dataclass(frozen=True, slots=True, order=True)
+class _Posted:
+    """An entry of the hash, in the order of publication."""
+
+    seen_us: int
+    number: int
+    until_us: int = field(compare=False)
+    seen: SeenWorker = field(compare=False)
+
+
+def _posted(text: str) -> _Posted | None:
+    """Return what an entry says, or None if somebody made it unreadable: it hides no other."""
+    try:
+        entry = json.loads(text)
+        seen_us = int(entry["seen_us"])
+        report = WorkerReport(
+            worker_id=entry["worker_id"],
+            status=WorkerStatus(entry["status"]),
+            job_id=entry["job_id"],
+            phase=Phase(entry["phase"]) if entry["phase"] else None,
+            fraction=float(entry["fraction"]),
+        )
+        seen = SeenWorker(report, _EPOCH + seen_us * _US)
+        return _Posted(seen_us, int(entry["number"]), int(entry["until_us"]), seen)
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, DomainError):
+        return None
 
 
 def _microseconds(time: Reply) -> int:

@@ -3,21 +3,6 @@ if foreign then
   return foreign
 end
 
--- Somebody may have emptied the list by hand: what waits and is not in it goes to its end.
-local in_line, missing = {}, {}
-for _, item in ipairs(line) do
-  in_line[item] = true
-end
-for _, job in pairs(jobs) do
-  if job.state == 'queued' and not job.due_us and not in_line[job.item] then
-    missing[#missing + 1] = job
-  end
-end
-table.sort(missing, by('submitted_us'))
-for _, job in ipairs(missing) do
-  to_end(job)
-end
-
 local lapsed = {}
 for _, job in pairs(jobs) do
   if job.state == 'running' and tonumber(job.lease_us) <= now then

@@ -37,28 +37,104 @@ local function iso(us)
     math.floor(rest / 3600), math.floor(rest / 60) % 60, rest % 60, micros)
 end
 
--- Active jobs by id, and by the element of the list that stands for them; `line` is that list.
-local jobs, of_item, line = {}, {}, {}
+-- What every entry of a job has, and those of running ones also.
+local KINDS = {
+  id = 'string', item = 'string', repo = 'string', ref = 'string', state = 'string', submitted_us = 'string',
+  ttl_s = 'number', attempt = 'number',
+}
+local RUNNING_KINDS = {started_us = 'string', lease_us = 'string', token = 'number'}
 
--- Read the whole queue; return the elements of the list that this program did not write.
-local function load()
-  for _, text in ipairs(redis.call('HVALS', JOBS)) do
-    local job = cjson.decode(text)
-    jobs[job.id], of_item[job.item] = job, job
-  end
-  line = redis.call('LRANGE', QUEUE, 0, -1)
-  local foreign = {}
-  for _, item in ipairs(line) do
-    if not of_item[item] then
-      -- What we accept is ASCII; other bytes may not survive the way to the client.
-      foreign[#foreign + 1] = {redis.sha1hex(item), (string.gsub(item, '[\128-\255]', '?'))}
+local function has(entry, kinds)
+  for name, kind in pairs(kinds) do
+    if type(entry[name]) ~= kind then
+      return false
     end
   end
-  return #foreign > 0 and reply({foreign = foreign}) or nil
+  return true
+end
+
+-- The job in the entry of `id`, or nil if somebody made it unreadable: that must not stop the others.
+local function job_in(text, id)
+  local readable, job = pcall(cjson.decode, text or '')
+  if readable and type(job) == 'table' and has(job, KINDS) and job.id == id
+    and (job.state ~= 'running' or has(job, RUNNING_KINDS)) then
+    return job
+  end
+  return nil
 end
 
 local function save(job)
   redis.call('HSET', JOBS, job.id, cjson.encode(job))
+end
+
+local function add_to_history(text)
+  redis.call('LPUSH', HISTORY, text)
+  redis.call('LTRIM', HISTORY, 0, rules.history_length - 1)
+end
+
+-- Sort jobs by a time, then by id.
+local function by(name)
+  return function(a, b)
+    local first, second = tonumber(a[name]), tonumber(b[name])
+    if first ~= second then
+      return first < second
+    end
+    return a.id < b.id
+  end
+end
+
+-- Active jobs by id, and by the element of the list that stands for them; `line` is that list.
+local jobs, of_item, line = {}, {}, {}
+
+local function to_end(job)
+  redis.call('RPUSH', QUEUE, job.item)
+  table.insert(line, job.item)
+end
+
+local function read_jobs()
+  local entries = redis.call('HGETALL', JOBS)
+  for index = 1, #entries, 2 do
+    local id = entries[index]
+    local job = job_in(entries[index + 1], id)
+    if job then
+      jobs[id], of_item[job.item] = job, job
+    else
+      redis.call('HDEL', JOBS, id)
+      add_to_history(cjson.encode({
+        job_id = id, repo_url = '', status = 'failed', timestamp = iso(now),
+        reason = 'its entry in ' .. JOBS .. ' could not be read',
+      }))
+    end
+  end
+end
+
+-- Read the whole queue; return the elements of the list that this program did not write. People write there, too:
+-- a copy of an element is taken out, and a job that waits and has none goes to the end.
+local function load()
+  read_jobs()
+  local foreign, in_line, missing = {}, {}, {}
+  for _, item in ipairs(redis.call('LRANGE', QUEUE, 0, -1)) do
+    local job = of_item[item]
+    if not job then
+      -- What we accept is ASCII; other bytes may not survive the way to the client.
+      foreign[#foreign + 1] = {redis.sha1hex(item), (string.gsub(item, '[\128-\255]', '?'))}
+    elseif in_line[item] or job.state ~= 'queued' or job.due_us then
+      redis.call('LREM', QUEUE, -1, item)
+    else
+      in_line[item] = true
+      line[#line + 1] = item
+    end
+  end
+  for _, job in pairs(jobs) do
+    if job.state == 'queued' and not job.due_us and not in_line[job.item] then
+      missing[#missing + 1] = job
+    end
+  end
+  table.sort(missing, by('submitted_us'))
+  for _, job in ipairs(missing) do
+    to_end(job)
+  end
+  return #foreign > 0 and reply({foreign = foreign}) or nil
 end
 
 local function leave_line(job)
@@ -74,22 +150,6 @@ end
 local function to_front(job)
   redis.call('LPUSH', QUEUE, job.item)
   table.insert(line, 1, job.item)
-end
-
-local function to_end(job)
-  redis.call('RPUSH', QUEUE, job.item)
-  table.insert(line, job.item)
-end
-
--- Sort jobs by a time, then by id.
-local function by(name)
-  return function(a, b)
-    local first, second = tonumber(a[name]), tonumber(b[name])
-    if first ~= second then
-      return first < second
-    end
-    return a.id < b.id
-  end
 end
 
 local function delayed()
@@ -141,11 +201,6 @@ local function record_of(id)
   return nil
 end
 
-local function add_to_history(text)
-  redis.call('LPUSH', HISTORY, text)
-  redis.call('LTRIM', HISTORY, 0, rules.history_length - 1)
-end
-
 -- Forget ended jobs whose record has left the history.
 local function sweep()
   if redis.call('HLEN', ENDED) <= rules.history_length then
@@ -193,8 +248,7 @@ end
 
 -- The job that the call's claim holds, or nil.
 local function held()
-  local text = redis.call('HGET', JOBS, call.id)
-  local job = text and cjson.decode(text)
+  local job = job_in(redis.call('HGET', JOBS, call.id), call.id)
   if job and job.state == 'running' and job.token == call.token then
     return job
   end
@@ -203,8 +257,7 @@ end
 
 -- Whether the call's claim was ended by one of `events` before: then this is a repetition.
 local function ended_by(...)
-  local text = redis.call('HGET', JOBS, call.id) or redis.call('HGET', ENDED, call.id)
-  local job = text and cjson.decode(text)
+  local job = job_in(redis.call('HGET', JOBS, call.id) or redis.call('HGET', ENDED, call.id), call.id)
   for _, event in ipairs({...}) do
     if job and job.token == call.token and job.ended_by == event then
       return job
@@ -238,9 +291,9 @@ local function view(id)
   if job then
     return reply({job = job, position = position(id)})
   end
-  local text = redis.call('HGET', ENDED, id)
-  if not text then
+  job = job_in(redis.call('HGET', ENDED, id), id)
+  if not job then
     return reply({error = 'unknown'})
   end
-  return reply({job = cjson.decode(text), position = 0, record = record_of(id)})
+  return reply({job = job, position = 0, record = record_of(id)})
 end

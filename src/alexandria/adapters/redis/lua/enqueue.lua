@@ -3,7 +3,7 @@ local foreign = load()
 if foreign then
   return foreign
 end
-local known = jobs[call.id] or (ended and cjson.decode(ended))
+local known = jobs[call.id] or job_in(ended, call.id)
 if known and (known.repo ~= call.repo or known.ref ~= call.ref) then
   return reply({error = 'other'})
 end
@@ -11,8 +11,7 @@ skip_stale()
 local job = jobs[call.id]
 if not job and known then
   -- It has ended; skipping others may just have pushed it out of the history.
-  ended = redis.call('HGET', ENDED, call.id)
-  job = ended and cjson.decode(ended)
+  job = job_in(redis.call('HGET', ENDED, call.id), call.id)
 end
 job = job or active(call.repo, call.ref)
 if not job then

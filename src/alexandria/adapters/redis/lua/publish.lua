@@ -12,16 +12,25 @@ end
 local grace_us = report.grace_us
 report.grace_us = nil
 
+-- The report in an entry, or nil if somebody made it unreadable: that must not stop the others.
+local function report_in(text)
+  local readable, entry = pcall(cjson.decode, text)
+  local whole = readable and type(entry) == 'table' and type(entry.status) == 'string'
+    and tonumber(entry.seen_us) and tonumber(entry.until_us) and tonumber(entry.number)
+  return whole and entry or nil
+end
+
 local last, heard = 0, {}
-for _, text in ipairs(redis.call('HVALS', WORKERS)) do
-  local other = cjson.decode(text)
-  local own = other.worker_id == report.worker_id
-  if own and report.status == 'Offline' or not own and tonumber(other.until_us) <= now then
-    redis.call('HDEL', WORKERS, other.worker_id)
+local entries = redis.call('HGETALL', WORKERS)
+for index = 1, #entries, 2 do
+  local worker_id, other = entries[index], report_in(entries[index + 1])
+  local own = worker_id == report.worker_id
+  if not other or own and report.status == 'Offline' or not own and tonumber(other.until_us) <= now then
+    redis.call('HDEL', WORKERS, worker_id)
   elseif not own then
     heard[#heard + 1] = other
   end
-  last = math.max(last, other.number)
+  last = math.max(last, other and tonumber(other.number) or 0)
 end
 
 local number = 0

@@ -1,7 +1,7 @@
 -- The jobs that run. They are not in the list, so it is not read, and what others pushed there waits.
+read_jobs()
 local running = {}
-for _, text in ipairs(redis.call('HVALS', JOBS)) do
-  local job = cjson.decode(text)
+for _, job in pairs(jobs) do
   if job.state == 'running' then
     job.lapsed = tonumber(job.lease_us) <= now
     running[#running + 1] = job
