@@ -21,6 +21,11 @@ from hypothesis import strategies as st
 
 from alexandria.adapters.memory.catalog import MemoryCatalog
 from alexandria.adapters.memory.vector_store import MemoryVectorStore
+from alexandria.adapters.postgres import schema
+from alexandria.adapters.postgres.catalog import PostgresCatalog
+from alexandria.adapters.postgres.database import PostgresDatabase
+from alexandria.adapters.postgres.vector_store import PgVectorStore
+from alexandria.adapters.qdrant.vector_store import LocalQdrantVectorStore, QdrantVectorStore
 from alexandria.adapters.sqlite.catalog import SqliteCatalog
 from alexandria.adapters.sqlite.database import Database
 from alexandria.adapters.sqlite.vector_store import SqliteVectorStore
@@ -31,6 +36,8 @@ from alexandria.domain.language import Language
 from alexandria.domain.snapshot import Snapshot
 from alexandria.ports.catalog import Catalog
 from alexandria.ports.vector_store import SimilarFile, VectorBatch, VectorStore
+from support.postgres import emptied_database, postgres_server
+from support.qdrant_rest import API_KEY, shared_server
 
 TOLERANCE = 1e-5
 """How far a similarity may be from the exact value, says the port."""
@@ -67,6 +74,30 @@ async def sqlite_vectors_in_tiny_chunks(directory: Path) -> AsyncIterator[Vector
 
 
 @asynccontextmanager
+async def qdrant_vectors(directory: Path) -> AsyncIterator[VectorStore]:
+    """Speak to the test server, which outlives this: two that name the same directory share a collection."""
+    async with QdrantVectorStore(
+        shared_server().url, api_key=API_KEY, timeout_s=60.0, collection=directory.name, batch_rows=200
+    ) as store:
+        yield store
+    shared_server().collections.pop(directory.name, None)
+
+
+@asynccontextmanager
+async def qdrant_vectors_in_tiny_batches(directory: Path) -> AsyncIterator[VectorStore]:
+    async with QdrantVectorStore(
+        shared_server().url, api_key=API_KEY, timeout_s=60.0, collection=directory.name, batch_rows=3
+    ) as store:
+        yield store
+
+
+@asynccontextmanager
+async def local_qdrant_vectors(_directory: Path) -> AsyncIterator[VectorStore]:
+    async with LocalQdrantVectorStore(":memory:", batch_rows=200) as store:
+        yield store
+
+
+@asynccontextmanager
 async def memory_catalog(_directory: Path) -> AsyncIterator[Catalog]:
     yield MemoryCatalog()
 
@@ -77,11 +108,51 @@ async def sqlite_catalog(directory: Path) -> AsyncIterator[Catalog]:
         yield SqliteCatalog(database)
 
 
+@asynccontextmanager
+async def postgres_database(directory: Path) -> AsyncIterator[PostgresDatabase]:
+    """Open the database of all these tests; it is emptied for each new directory."""
+    known = directory / "postgres"
+    dsn = postgres_server().dsn("contract") if known.exists() else await emptied_database("contract")
+    async with PostgresDatabase(dsn) as database:
+        if not known.exists():
+            await database.migrate(schema.CATALOG)
+            await database.migrate(schema.VECTORS)
+            known.touch()
+        yield database
+
+
+@asynccontextmanager
+async def pgvector_vectors(directory: Path) -> AsyncIterator[VectorStore]:
+    async with postgres_database(directory) as database:
+        yield PgVectorStore(database, chunk_rows=500)
+
+
+@asynccontextmanager
+async def pgvector_vectors_in_tiny_chunks(directory: Path) -> AsyncIterator[VectorStore]:
+    async with postgres_database(directory) as database:
+        yield PgVectorStore(database, chunk_rows=3)
+
+
+@asynccontextmanager
+async def postgres_catalog(directory: Path) -> AsyncIterator[Catalog]:
+    async with postgres_database(directory) as database:
+        yield PostgresCatalog(database)
+
+
 OpenVectors = Callable[[Path], AbstractAsyncContextManager[VectorStore]]
 OpenCatalog = Callable[[Path], AbstractAsyncContextManager[Catalog]]
 
-VECTOR_STORES: dict[str, OpenVectors] = {"memory": memory_vectors, "sqlite": sqlite_vectors}
-CATALOGS: dict[str, OpenCatalog] = {"memory": memory_catalog, "sqlite": sqlite_catalog}
+VECTOR_STORES: dict[str, OpenVectors] = {
+    "memory": memory_vectors,
+    "sqlite": sqlite_vectors,
+    "qdrant": qdrant_vectors,
+    "qdrant-local": local_qdrant_vectors,
+}
+CATALOGS: dict[str, OpenCatalog] = {
+    "memory": memory_catalog,
+    "sqlite": sqlite_catalog,
+    "postgres": postgres_catalog,
+}
 
 
 @dataclass(frozen=True)
@@ -102,6 +173,9 @@ class Deployment:
 DEPLOYMENTS = {
     "memory": Deployment(memory_vectors, memory_catalog, lasting=False),
     "sqlite": Deployment(sqlite_vectors_in_tiny_chunks, sqlite_catalog, lasting=True),
+    "postgres": Deployment(pgvector_vectors_in_tiny_chunks, postgres_catalog, lasting=True),
+    "qdrant": Deployment(qdrant_vectors_in_tiny_batches, sqlite_catalog, lasting=True),
+    "qdrant-local": Deployment(local_qdrant_vectors, memory_catalog, lasting=False),
 }
 
 _numbers = itertools.count()
