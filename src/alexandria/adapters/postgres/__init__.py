@@ -1,1 +1,1 @@
-"""Catalog and vectors in PostgreSQL."""
+"""Catalog and vectors in PostgreSQL; the vectors need the extension pgvector."""
