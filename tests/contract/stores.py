@@ -147,6 +147,7 @@ VECTOR_STORES: dict[str, OpenVectors] = {
     "sqlite": sqlite_vectors,
     "qdrant": qdrant_vectors,
     "qdrant-local": local_qdrant_vectors,
+    "pgvector": pgvector_vectors,
 }
 CATALOGS: dict[str, OpenCatalog] = {
     "memory": memory_catalog,
