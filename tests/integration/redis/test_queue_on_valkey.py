@@ -16,6 +16,7 @@ from alexandria.domain.job import JobState, Phase
 from alexandria.domain.repo_url import RepoUrl
 from alexandria.domain.worker_status import WorkerStatus
 from alexandria.ports.job_queue import JobQueueError, JobQueueUnavailableError, QueueRules
+from alexandria.ports.script_store import ScriptStoreRefusedError
 from alexandria.ports.status_board import WorkerReport
 from contract.queues import FLASK, ids, record_of, repo
 from support.valkey import valkey_url
@@ -167,6 +168,66 @@ async def test_key_for_people_holds_the_word_of_all_workers_and_expires(store: T
     assert await store.command("GET", STATUS_KEY) == "Idle"
     await board.publish(WorkerReport("b", WorkerStatus.offline()), ttl_s=3600)
     assert await store.command("EXISTS", STATUS_KEY, WORKERS_KEY) == 0
+
+
+async def test_user_who_may_only_use_the_named_keys_can_do_everything(store: TcpScriptStore) -> None:
+    keys = [f"~{key}" for key in (*KEYS, STATUS_KEY, WORKERS_KEY)]
+    await store.command("ACL", "SETUSER", "worker", "reset", "on", ">a-password", "+@all", *keys)
+    async with TcpScriptStore(valkey_url().replace("//", "//worker:a-password@")) as narrow:
+        queue, board = RedisJobQueue(narrow, RULES, new_id=iter("cdef").__next__), RedisStatusBoard(narrow)
+        await queue.enqueue("a", FLASK)
+        await queue.enqueue("b", repo(1))
+        claim = await queue.claim("w")
+        assert claim is not None
+        await queue.renew(claim, phase=Phase.PARSING, fraction=0.5)
+        await queue.fail(claim, record_of(claim, JobState.FAILED), retry=True)
+        again = await queue.claim("w")
+        assert again is not None
+        await queue.release(again)
+        await queue.cancel("b")
+        await narrow.command("RPUSH", QUEUE_KEY, "https://github.com/owner/pushed", "nonsense")
+        assert len(await queue.pending()) == 2
+        assert [await queue.running(), len(await queue.history())] == [[], 2]
+        await board.publish(WorkerReport("w", WorkerStatus.idle()), ttl_s=60)
+        assert await board.status() == WorkerStatus.idle()
+        with pytest.raises(ScriptStoreRefusedError, match="No permissions"):
+            await narrow.command("GET", "another-key")
+
+
+async def test_report_that_cannot_be_read_is_left_out_and_hides_no_other(store: TcpScriptStore) -> None:
+    board = RedisStatusBoard(store)
+    await board.publish(WorkerReport("w", WorkerStatus.idle()), ttl_s=60)
+    for number, text in enumerate(["", "{", "5", "[]", "{}", '{"until_us": "x"}', '{"worker_id": "v", "status": "?"}']):
+        await store.command("HSET", WORKERS_KEY, f"spoilt-{number}", text)
+    assert await board.status() == WorkerStatus.idle()
+    assert [seen.report.worker_id for seen in await board.workers()] == ["w"]
+    await board.publish(WorkerReport("w", WorkerStatus.idle()), ttl_s=60)
+    assert await store.command("HLEN", WORKERS_KEY) == 1
+
+
+@pytest.mark.parametrize("text", ["", "{", "null", "[]", "{}", '{"id": "a", "state": "running"}'])
+async def test_job_whose_entry_was_made_unreadable_is_recorded_and_made_anew_from_the_list(
+    store: TcpScriptStore, queue: RedisJobQueue, text: str
+) -> None:
+    await queue.enqueue("a", FLASK)
+    await queue.enqueue("b", repo(1))
+    await store.command("HSET", "alexandria:jobs", "a", text)
+    assert ids(await queue.pending()) == ["adopted-0", "b"]
+    assert (await queue.get("adopted-0")).job.repo == FLASK
+    [record] = await queue.history()
+    assert (record.job_id, record.status) == ("a", JobState.FAILED)
+    assert "alexandria:jobs" in record.reason
+
+
+async def test_element_that_was_copied_is_one_job_and_one_claim(store: TcpScriptStore, queue: RedisJobQueue) -> None:
+    await queue.enqueue("a", FLASK)
+    element = str(await store.command("LINDEX", QUEUE_KEY, 0))
+    await store.command("RPUSH", QUEUE_KEY, element, element)
+    assert ids(await queue.pending()) == ["a"]
+    assert await queue.claim("w") is not None
+    await store.command("LPUSH", QUEUE_KEY, element)
+    assert await queue.claim("v") is None
+    assert await store.command("LLEN", QUEUE_KEY) == 0
 
 
 async def test_no_key_grows_without_bound(store: TcpScriptStore, queue: RedisJobQueue) -> None:
