@@ -164,18 +164,21 @@ class Deployment:
         vectors: Opens the one.
         catalog: Opens the other.
         lasting: Both find again what was there, when they are opened anew in the same directory.
+        examples: How many histories `make test` tries; `make test-long` tries 100 of every deployment.
     """
 
     vectors: OpenVectors
     catalog: OpenCatalog
     lasting: bool
+    examples: int = 100
 
 
 DEPLOYMENTS = {
     "memory": Deployment(memory_vectors, memory_catalog, lasting=False),
     "sqlite": Deployment(sqlite_vectors_in_tiny_chunks, sqlite_catalog, lasting=True),
     "postgres": Deployment(pgvector_vectors_in_tiny_chunks, postgres_catalog, lasting=True),
-    "qdrant": Deployment(qdrant_vectors_in_tiny_batches, sqlite_catalog, lasting=True),
+    # A step is some thirty requests here, so a hundred histories take a minute.
+    "qdrant": Deployment(qdrant_vectors_in_tiny_batches, sqlite_catalog, lasting=True, examples=12),
     "qdrant-local": Deployment(local_qdrant_vectors, memory_catalog, lasting=False),
 }
 

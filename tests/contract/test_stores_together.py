@@ -257,7 +257,19 @@ class StoresMachine(RuleBasedStateMachine):
             await vectors.similar(repo, snapshot.generation, "never.py", k=1)
 
 
+def try_histories(deployment: Deployment, *, examples: int, steps: int) -> None:
+    machine = type("Machine", (StoresMachine,), {"deployment": deployment})
+    run_state_machine_as_test(
+        machine, settings=settings(max_examples=examples, stateful_step_count=steps, deadline=None)
+    )
+
+
 @pytest.mark.parametrize("name", DEPLOYMENTS)
 def test_a_search_is_never_mixed_or_partial(name: str) -> None:
-    machine = type("Machine", (StoresMachine,), {"deployment": DEPLOYMENTS[name]})
-    run_state_machine_as_test(machine, settings=settings(max_examples=100, stateful_step_count=30, deadline=None))
+    try_histories(DEPLOYMENTS[name], examples=DEPLOYMENTS[name].examples, steps=30)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_a_search_is_never_mixed_or_partial_in_long_histories(name: str) -> None:
+    try_histories(DEPLOYMENTS[name], examples=200, steps=50)
