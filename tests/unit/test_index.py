@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from alexandria.adapters.git import DirectorySource
 from alexandria.adapters.memory.catalog import MemoryCatalog
 from alexandria.adapters.memory.vector_store import MemoryVectorStore
-from alexandria.application.index import IncompleteUploadError, IndexProgress, NoSourceFilesError
+from alexandria.adapters.tree_sitter.parser import TreeSitterParser
+from alexandria.application.index import (
+    CodeGraph,
+    IncompleteUploadError,
+    IndexProgress,
+    NoSourceFilesError,
+    ProgressListener,
+    ignore_progress,
+    read_code_graph,
+)
 from alexandria.application.search import (
     IsolatedFileError,
     NoSuchRepositoryError,
@@ -22,6 +34,7 @@ from alexandria.domain.graph import DependencyGraph
 from alexandria.domain.job import Phase
 from alexandria.domain.language import Language
 from alexandria.domain.repo_url import LocalRepo, RepoUrl
+from alexandria.domain.selection import Selection
 from alexandria.domain.snapshot import Snapshot
 from alexandria.ports.catalog import Direction, StaleGenerationError
 from alexandria.ports.repo_source import NotARepositoryError, RepoNotFoundError
@@ -38,6 +51,16 @@ def world() -> MemoryWorld:
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
     return write_tree(tmp_path / "shop", SHOP)
+
+
+async def code_graph_of(directory: Path, progress: ProgressListener = ignore_progress) -> CodeGraph:
+    return await read_code_graph(
+        LocalRepo(directory),
+        source=DirectorySource(),
+        parser=TreeSitterParser(processes=1),
+        selection=Selection(),
+        progress=progress,
+    )
 
 
 async def test_index_stores_a_vector_a_file_and_makes_the_graph_searchable(world: MemoryWorld, shop: Path) -> None:
@@ -98,6 +121,29 @@ async def test_progress_tells_every_phase_in_order_and_never_falls_back(world: M
         fractions = [step.fraction for step in steps if step.phase is phase]
         assert fractions == sorted(fractions)
         assert fractions[-1] == 1.0
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_the_collector_rests_while_a_repository_is_read_and_works_again_after(shop: Path, fails: bool) -> None:
+    at_work: list[bool] = []
+
+    def listen(step: IndexProgress) -> None:
+        if step.phase is Phase.PARSING:
+            at_work.append(gc.isenabled())
+            if fails:
+                raise KeyError("the listener broke")
+
+    with pytest.raises(KeyError) if fails else nullcontext():
+        await code_graph_of(shop, listen)
+    assert at_work
+    assert not any(at_work)
+    assert gc.isenabled()
+
+
+async def test_a_graph_that_is_shown_is_one_short_line(shop: Path) -> None:
+    code = await code_graph_of(shop)
+    assert len(repr(code)) < 500
+    assert "shop/cart.py" not in repr(code)
 
 
 class ForgetfulStore(MemoryVectorStore):
