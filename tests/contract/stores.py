@@ -176,8 +176,8 @@ class Deployment:
 DEPLOYMENTS = {
     "memory": Deployment(memory_vectors, memory_catalog, lasting=False),
     "sqlite": Deployment(sqlite_vectors_in_tiny_chunks, sqlite_catalog, lasting=True),
-    "postgres": Deployment(pgvector_vectors_in_tiny_chunks, postgres_catalog, lasting=True),
     # A step is some thirty requests here, so a hundred histories take a minute.
+    "postgres": Deployment(pgvector_vectors_in_tiny_chunks, postgres_catalog, lasting=True, examples=15),
     "qdrant": Deployment(qdrant_vectors_in_tiny_batches, sqlite_catalog, lasting=True, examples=12),
     "qdrant-local": Deployment(local_qdrant_vectors, memory_catalog, lasting=False),
 }
