@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -11,10 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alexandria.adapters.memory.clock import ManualClock
+from alexandria.application.jobs import submit_job
 from alexandria.domain.errors import InvalidRepoUrlError
 from alexandria.domain.job import JobState, Phase
+from alexandria.domain.repo_url import RepoUrl
 from alexandria.ports.job_queue import (
     Claim,
+    Enqueued,
     JobNotFoundError,
     JobQueue,
     JobQueueUnavailableError,
@@ -821,6 +825,26 @@ def doors(store: OpenStore) -> list[JobQueue]:
 # the whole
 
 
+@pytest.mark.parametrize("off_s", [-DAY_S, DAY_S])
+async def test_callers_whose_clocks_are_a_day_off_change_nothing(store: OpenStore, off_s: int) -> None:
+    wrong, wrong_otherwise = (ManualClock(START + timedelta(seconds=s)) for s in (off_s, -off_s))
+    first = await submit_job(FLASK, "", queue=store.queue, clock=wrong)
+    second = await submit_job(CLICK, "", queue=store.queue, clock=wrong_otherwise)
+    assert (first.job.submitted_at, second.job.submitted_at) == (START, START)
+    store.clock.advance(DAY_S - 1)
+    claim = await claimed(store.queue)
+    assert claim.job.id == first.job.id
+    store.clock.advance(RULES.lease_s - 1)
+    assert await store.queue.renew(claim, phase=Phase.CLONING, fraction=0) is Renewal.OK
+    store.clock.advance(RULES.lease_s - 1)
+    assert await store.queue.claim("v") is None
+    assert (await store.queue.get(second.job.id)).job.state is JobState.SKIPPED
+    await store.queue.complete(claim, record_of(claim, JobState.COMPLETE, at=wrong.now()))
+    newest, before = await store.queue.history()
+    assert (newest.job_id, newest.timestamp) == (first.job.id, wrong.now())  # it says what the worker's clock showed
+    assert (before.job_id, before.timestamp) == (second.job.id, store.clock.now())
+
+
 async def test_store_gives_a_sign_of_life(store: OpenStore) -> None:
     await store.queue.check()
 
@@ -879,18 +903,22 @@ async def test_clock_that_steps_back_a_day_loses_nothing(store: OpenStore) -> No
 
 
 @pytest.mark.parametrize("rounds", [3, pytest.param(1000, marks=pytest.mark.long)])
-async def test_fifty_submitters_at_once_never_make_more_jobs_than_the_cap(opener: Opener, rounds: int) -> None:
-    for _ in range(rounds):
-        async with opener(RULES) as store:
-            queues = doors(store)
-            answers = await asyncio.gather(
-                *(queues[n % len(queues)].enqueue(f"job-{n}", repo(n)) for n in range(50)), return_exceptions=True
-            )
-            refused = [answer for answer in answers if isinstance(answer, QueueFullError)]
-            accepted = [answer for answer in answers if not isinstance(answer, BaseException)]
-            assert (len(accepted), len(refused)) == (RULES.cap, 50 - RULES.cap)
-            assert sorted(answer.position for answer in accepted) == list(range(1, RULES.cap + 1))
-            assert len(await store.queue.pending()) == RULES.cap
+async def test_fifty_submitters_at_once_never_make_more_jobs_than_the_cap(store: OpenStore, rounds: int) -> None:
+    queues = doors(store)
+    for number in range(rounds):
+        names = [f"{number}-{n}" for n in range(50)]
+        calls = [queues[n % len(queues)].enqueue(name, RepoUrl(f"github.com/o/{name}")) for n, name in enumerate(names)]
+        *answers, seen_meanwhile = await asyncio.gather(*calls, queues[-1].pending(), return_exceptions=True)
+        assert isinstance(seen_meanwhile, Sequence)
+        assert len(seen_meanwhile) <= RULES.cap
+        refused = [answer for answer in answers if isinstance(answer, QueueFullError)]
+        accepted = [answer for answer in answers if isinstance(answer, Enqueued)]
+        assert (len(accepted), len(refused)) == (RULES.cap, 50 - RULES.cap)
+        assert sorted(answer.position for answer in accepted) == list(range(1, RULES.cap + 1))
+        pending = await store.queue.pending()
+        assert sorted(ids(pending)) == sorted(answer.job.id for answer in accepted)
+        for job in pending:
+            await store.queue.cancel(job.id)
 
 
 async def test_hundred_submissions_of_one_address_at_once_make_one_job(store: OpenStore) -> None:
@@ -914,6 +942,40 @@ async def test_workers_that_claim_at_once_never_get_the_same_job_or_token(store:
 # requirements, by their numbers
 
 PER_STORE = pytest.mark.parametrize("opener", QUICK_STORES.values(), ids=QUICK_STORES.keys())
+
+NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}[A-Za-z0-9]", fullmatch=True).filter(
+    lambda name: ".." not in name and not name.lower().endswith(".git")
+)
+SPELLINGS = st.sampled_from(
+    ["{h}/{u}/{r}", "https://{h}/{u}/{r}", "https://{h}/{u}/{r}.git", "https://{h}/{u}/{r}/", "git@{h}:{u}/{r}.git"]
+)
+ADDRESSES = st.builds(
+    lambda spelling, host, user, name: spelling.format(h=host, u=user, r=name),
+    *(SPELLINGS, st.sampled_from(["github.com", "GitHub.com", "gitlab.com"]), NAMES, NAMES),
+)
+
+
+@PER_STORE
+@settings(deadline=None, max_examples=100)
+@given(addresses=st.lists(ADDRESSES, min_size=1, max_size=6))
+def test_property_01_valid_url_that_was_submitted_is_in_the_queue_and_answered_with_id_and_position(
+    opener: Opener, addresses: list[str]
+) -> None:
+    async def scenario() -> None:
+        async with opener(RULES) as store:
+            line: list[RepoUrl] = []
+            for address in addresses:
+                repo_url = RepoUrl.parse(address)
+                answer = await submit_job(repo_url, "", queue=store.queue, clock=store.clock)
+                assert answer.created is (repo_url not in line)
+                line += [repo_url] if answer.created else []
+                assert answer.position == line.index(repo_url) + 1
+                pending = await store.queue.pending()
+                assert [job.repo for job in pending] == line
+                assert pending[answer.position - 1].id == answer.job.id
+                assert (await store.queue.get(answer.job.id)).position == answer.position
+
+    asyncio.run(scenario())
 
 
 @PER_STORE

@@ -191,3 +191,19 @@ def test_board_reads_as_a_plain_list_of_publications_does(
                 )
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("opener", QUICK_STORES.values(), ids=QUICK_STORES.keys())
+@settings(deadline=None, max_examples=100)
+@given(statuses=st.lists(st.one_of(st.text(), st.characters()).map(WorkerStatus.error) | STATUSES, max_size=8))
+def test_property_04_status_that_is_read_is_the_stored_value(opener: Opener, statuses: list[WorkerStatus]) -> None:
+    async def scenario() -> None:
+        async with opener(QueueRules()) as store:
+            for status in statuses:
+                await store.board.publish(WorkerReport("w", status), ttl_s=60)
+                assert (await store.board.status()).text == status.text
+                assert [seen.report.status.text for seen in await store.board.workers()] == [
+                    text for text in [status.text] if text != "Offline"
+                ]
+
+    asyncio.run(scenario())

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import IO, cast
 
 import pytest
 
@@ -58,6 +59,16 @@ async def main(queue):
     print(claim.job.id, claim.token, flush=True)
     sys.stdin.read()
 """
+ROUNDS = """
+async def main(queue):
+    for line in sys.stdin:
+        ids = [f"{name}-{line.strip()}-{number}" for number in range(25)]
+        calls = [queue.enqueue(id_, RepoUrl(f"github.com/owner/{id_}")) for id_ in ids]
+        one = [queue.enqueue(f"{id_}-of-one", RepoUrl("github.com/pallets/flask")) for id_ in ids]
+        answers = await asyncio.gather(*one, *calls, return_exceptions=True)
+        accepted = [answer for answer in answers if not isinstance(answer, QueueFullError)]
+        print(*(answer.job.id for answer in accepted if answer.created), flush=True)
+"""
 TAIL = """
 with Database.open(path) as database:
     asyncio.run(main(SqliteJobQueue(database, QueueRules(cap=cap), SystemClock())))
@@ -102,6 +113,30 @@ def test_processes_that_submit_at_once_never_pass_the_cap(path: Path) -> None:
     with Database.open(path) as database:
         pending = asyncio.run(SqliteJobQueue(database, RULES, ManualClock(datetime.now(UTC))).pending())
     assert len(pending) == RULES.cap
+
+
+@pytest.mark.parametrize("rounds", [3, pytest.param(1000, marks=pytest.mark.long)])
+def test_two_processes_with_fifty_submitters_never_pass_the_cap_and_one_address_is_one_job(
+    path: Path, rounds: int
+) -> None:
+    with Database.open(path) as database, processes(ROUNDS, path, 2, RULES.cap) as submitters:
+        queue = SqliteJobQueue(database, RULES, ManualClock(datetime.now(UTC)))
+
+        async def cancel_all() -> list[str]:
+            pending = [job.id for job in await queue.pending()]
+            for job_id in pending:
+                await queue.cancel(job_id)
+            return pending
+
+        for number in range(rounds):
+            for process in submitters:
+                assert process.stdin is not None
+                process.stdin.write(f"{number}\n")
+                process.stdin.flush()
+            created = [id_ for process in submitters for id_ in cast(IO[str], process.stdout).readline().split()]
+            assert sorted(created) == sorted(asyncio.run(cancel_all()))
+            assert len(created) == RULES.cap
+            assert sum(id_.endswith("of-one") for id_ in created) == 1
 
 
 def test_processes_that_work_at_once_share_the_jobs_and_each_ends_once(path: Path) -> None:
