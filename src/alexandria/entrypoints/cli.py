@@ -14,6 +14,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
 from importlib.metadata import version
@@ -37,6 +38,7 @@ from alexandria.entrypoints.containers import open_for
 from alexandria.entrypoints.control_plane import ControlPlane
 from alexandria.entrypoints.doctor import Verdict, examine
 from alexandria.entrypoints.library import MAX_SEED, Alexandria
+from alexandria.entrypoints.migrate import migrate as migrate_database
 from alexandria.entrypoints.progress import watched
 from alexandria.entrypoints.settings import Settings
 from alexandria.entrypoints.worker import default_worker_id, work
@@ -559,6 +561,25 @@ def worker(
     """Index what is in the queue, one job after the other, until Ctrl-C (which gives the job back)."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     _with_alexandria(lambda alx: work(alx, default_worker_id(), once=once))
+
+
+@app.command()
+@_errors_told
+def migrate(as_json: JsonOption = False) -> None:
+    """Bring the tables of DATABASE_URL up to date; run it once before the first start and after each upgrade.
+
+    Safe to repeat. The embedded file of LOCAL mode needs no command: it migrates itself when it is opened.
+
+    Example: MODE=CLOUD alexandria migrate
+    """
+    parts = asyncio.run(migrate_database(Settings.load()))
+    if as_json:
+        typer.echo(shapes.dumps({"parts": [asdict(part) for part in parts]}))
+    elif not parts:
+        typer.echo("nothing to do: these settings keep nothing in PostgreSQL")
+    for part in () if as_json else parts:
+        did = f"{part.steps} step{'s' * (part.steps != 1)} taken" if part.steps else "was up to date"
+        typer.echo(f"{part.part}: version {part.version}, {did}")
 
 
 @app.command()

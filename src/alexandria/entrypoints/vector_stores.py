@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from alexandria.entrypoints.settings import Settings, SettingsError
 from alexandria.ports.vector_store import VectorStore
+
+if TYPE_CHECKING:
+    from alexandria.adapters.postgres.database import PostgresDatabase
 
 DATABASE_NAME = "alexandria.sqlite3"
 
@@ -43,13 +47,22 @@ async def open_qdrant(settings: Settings) -> AsyncIterator[VectorStore]:
         yield store
 
 
+def open_postgres(settings: Settings) -> PostgresDatabase:
+    """Return the PostgreSQL at `database_url`, for the vectors, the catalog or both; nothing is sent yet."""
+    database = import_module("alexandria.adapters.postgres.database")
+    unit_s = settings.store_timeout_seconds
+    opened: PostgresDatabase = database.PostgresDatabase(
+        settings.database_url.get_secret_value(),
+        # A database that sleeps takes some 5 s to its first answer, and a transaction has several statements.
+        patience=database.Patience(connect_s=1.5 * unit_s, statement_s=2 * unit_s, attempt_s=4 * unit_s),
+    )
+    return opened
+
+
 @asynccontextmanager
 async def open_pgvector(settings: Settings) -> AsyncIterator[VectorStore]:
-    """Open the PostgreSQL at `database_url`."""
-    database = import_module("alexandria.adapters.postgres.database").PostgresDatabase(
-        settings.database_url.get_secret_value(), timeout_s=settings.store_timeout_seconds
-    )
-    async with database:
+    """Open the vectors in the PostgreSQL at `database_url`."""
+    async with open_postgres(settings) as database:
         yield import_module("alexandria.adapters.postgres.vector_store").PgVectorStore(database)
 
 
