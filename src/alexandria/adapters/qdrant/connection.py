@@ -121,7 +121,8 @@ class RemoteConnection(Connection):
         except TimeoutError as error:
             raise VectorStoreUnavailableError(f"Qdrant did not answer within {self._timeout_s:g} s") from error
         except UnexpectedResponse as error:
-            raise self._answer(error) from error
+            # Without its cause, which prints the answer as it came: a gateway may show the headers it got.
+            raise self._answer(error) from None
         except ResponseHandlingException as error:
             raise _no_answer(error.source) from error
         except ResourceExhaustedResponse as error:

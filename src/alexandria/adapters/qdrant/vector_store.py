@@ -23,6 +23,7 @@ from alexandria.ports.vector_store import (
     VectorBatch,
     VectorNotFoundError,
     VectorStore,
+    VectorStoreError,
 )
 
 if TYPE_CHECKING:
@@ -69,22 +70,26 @@ class _PointStore(VectorStore, ABC):
 
     async def upload(self, batch: VectorBatch, *, progress: Callable[[float], None] = lambda _: None) -> None:
         PackedPaths.pack(batch.embeddings.paths)  # refuses what is no text without NUL, before anything is stored
-        total, step = len(batch.embeddings.paths), self._batch_rows
-        if total:
-            points = await self._opened()
-            await self._prepare(points)
-            for first in range(0, total, step):
-                rows = slice(first, first + step)
-                # Qdrant's own norms, in float32, lose the squares of large and of tiny numbers.
-                await points.upsert(batch, rows, unit_rows(batch.embeddings.vectors[rows]))
-                progress(min(1.0, (first + step) / total))
-        else:
+        if not batch.embeddings.paths:
             progress(1.0)
-
-    async def _prepare(self, points: PointCollection) -> None:
+            return
+        points = await self._opened()
         if not self._prepared:
             await points.prepare()
             self._prepared = True
+        try:
+            await self._upsert_all(points, batch, progress)
+        except VectorStoreError:
+            self._prepared = False  # the collection may have been removed meanwhile
+            raise
+
+    async def _upsert_all(self, points: PointCollection, batch: VectorBatch, progress: Callable[[float], None]) -> None:
+        total, step = len(batch.embeddings.paths), self._batch_rows
+        for first in range(0, total, step):
+            rows = slice(first, first + step)
+            # Qdrant's own norms, in float32, lose the squares of large and of tiny numbers.
+            await points.upsert(batch, rows, unit_rows(batch.embeddings.vectors[rows]))
+            progress(min(1.0, (first + step) / total))
 
     async def count(self, repo: str, generation: int) -> int:
         return await (await self._opened()).count(repo, generation)
