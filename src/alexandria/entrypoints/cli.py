@@ -25,7 +25,7 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from alexandria.application.index import CodeGraph, IndexProgress, IndexResult
+from alexandria.application.index import CodeGraph, IndexProgress, IndexResult, ignore_progress
 from alexandria.application.search import NeighborsAnswer, SimilarAnswer, UnknownFileError, close_paths
 from alexandria.domain.errors import AlexandriaError
 from alexandria.domain.imports import FileOutcome
@@ -73,6 +73,7 @@ RepoOption = Annotated[
 ]
 RefOption = Annotated[str, typer.Option("--ref", help="Branch, tag or commit. Default: the default branch.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr; errors and warnings stay.")]
 IncludeOption = Annotated[
     list[str] | None, typer.Option("--include", help="Glob of files that count although a rule leaves them out.")
 ]
@@ -228,7 +229,10 @@ def _with_stores(work: Callable[[ControlPlane], Coroutine[None, None, T]]) -> T:
 
 
 @contextlib.contextmanager
-def _progress() -> Iterator[Callable[[IndexProgress], None]]:
+def _progress(quiet: bool) -> Iterator[Callable[[IndexProgress], None]]:
+    if quiet:
+        yield ignore_progress
+        return
     with watched(_stderr()) as listener:
         yield listener
 
@@ -244,6 +248,7 @@ def index(
     ),
     include: IncludeOption = None,
     exclude: ExcludeOption = None,
+    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Index a folder or a repository: read its imports, learn its structure, make it searchable.
@@ -254,7 +259,7 @@ def index(
     """
 
     async def run(alexandria: Alexandria) -> tuple[IndexResult, SimilarAnswer | None]:
-        with _progress() as progress:
+        with _progress(quiet) as progress:
             result = await alexandria.index_with_details(
                 source,
                 ref=ref,
@@ -354,6 +359,7 @@ def graph(
     ] = "",
     include: IncludeOption = None,
     exclude: ExcludeOption = None,
+    quiet: QuietOption = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="With --explain: write JSON. Alone: the same as --format json.")
     ] = False,
@@ -364,7 +370,7 @@ def graph(
     """
     file, line = _file_and_line(explain)
     file = _relative(str(Path(source).expanduser().resolve()), Path.cwd(), file) if file else ""
-    with _progress() as progress:
+    with _progress(quiet) as progress:
         code = _with_alexandria(
             lambda alx: alx.read_graph(
                 source, ref=ref, explain=file, include=include or (), exclude=exclude or (), progress=progress

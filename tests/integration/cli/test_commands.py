@@ -66,6 +66,16 @@ def empty(tmp_path: Path) -> Command:
     return Command(tmp_path / "data", {})
 
 
+def test_quiet_leaves_out_the_progress_and_nothing_else(empty: Command, shop: Path) -> None:
+    done = empty("index", str(shop), "--quiet")
+    assert (done.code, done.err) == (0, "")
+    assert "files       8 source files" in done.out
+    assert empty("graph", str(shop), "-q").err == ""
+    missing = empty("index", str(shop / "nowhere"), "-q")
+    assert (missing.code, missing.out) == (1, "")
+    assert missing.err.startswith("error: ")
+
+
 def test_version_and_help_answer_without_a_store(empty: Command) -> None:
     assert empty("--version").out.startswith("alexandria ")
     assert "similar" in empty("--help").out
