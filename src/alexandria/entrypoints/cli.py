@@ -17,6 +17,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, ParamSpec, TypeVar
@@ -586,6 +587,37 @@ def migrate(as_json: JsonOption = False) -> None:
     for part in () if as_json else parts:
         did = f"{part.steps} step{'s' * (part.steps != 1)} taken" if part.steps else "was up to date"
         typer.echo(f"{part.part}: version {part.version}, {did}")
+
+
+HostOption = Annotated[
+    str | None, typer.Option("--host", help="Where to listen. Default: this machine only; everywhere in MODE=CLOUD.")
+]
+PortOption = Annotated[
+    int | None, typer.Option("--port", min=0, max=65_535, help="Default: the variable PORT, else 8000.")
+]
+
+
+@app.command()
+@_errors_told
+def serve(host: HostOption = None, port: PortOption = None) -> None:
+    """Serve the HTTP API over the embedded store, with a worker beside it, until Ctrl-C.
+
+    Without PHAROS_ADMIN_TOKEN a token for submitting jobs is made in the data directory.
+    """
+    _serve(host, port, worker=True)
+
+
+@app.command()
+@_errors_told
+def api(host: HostOption = None, port: PortOption = None) -> None:
+    """Serve the HTTP API alone: in MODE=CLOUD over the remote stores, else over the embedded one."""
+    _serve(host, port, worker=False)
+
+
+def _serve(host: str | None, port: int | None, *, worker: bool) -> None:
+    run = import_module("alexandria.entrypoints.api.command").run  # the server is loaded for these commands only
+    if code := run(host, port, worker=worker):
+        raise typer.Exit(code)
 
 
 @app.command()

@@ -12,11 +12,26 @@ def main() -> None:
             sys.stderr.write("error: stdout is closed, so there is nowhere to answer\n")
         raise SystemExit(1)
     try:
+        if sys.argv[1:2] == ["api"]:
+            _serve_quickly(sys.argv[2:])
         from alexandria.entrypoints.cli import app  # noqa: PLC0415  # loading takes 0.3 s, in which Ctrl-C may come
 
         app()
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+
+
+def _serve_quickly(arguments: list[str]) -> None:
+    """Run `alexandria api` and exit, unless there is something to explain about its arguments.
+
+    Without the tables, the progress bars and the parser of the command line: half the memory and the time.
+    """
+    from alexandria.entrypoints.api.command import main as serve  # noqa: PLC0415  # for this command only
+    from alexandria.entrypoints.api.command import quick_options  # noqa: PLC0415
+
+    options = quick_options(arguments)
+    if options is not None:
+        raise SystemExit(serve(options))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,106 @@
+"""The FastAPI application over an opened control plane."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from importlib.metadata import version
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import Match
+from starlette.types import ASGIApp
+
+from alexandria.domain.errors import AlexandriaError
+from alexandria.entrypoints.api.addresses import RateLimiter, TrustedProxies
+from alexandria.entrypoints.api.gate import Gate
+from alexandria.entrypoints.api.problems import (
+    ProblemError,
+    internal_error,
+    problem_of,
+    problem_of_http,
+    problem_of_validation,
+    problem_response,
+)
+from alexandria.entrypoints.api.routes import jobs, search, system
+from alexandria.entrypoints.api.state import ApiState
+
+DESCRIPTION = (
+    "Submit repositories, watch their jobs, and ask which files play the same part and what hangs on a file. "
+    "Errors are problem documents (RFC 9457). Times are UTC. Submitting and cancelling take `Authorization: "
+    "Bearer` with the admin token; reading takes the read token if one is set."
+)
+
+
+def create_app(state: ApiState) -> FastAPI:
+    """Return the application: routes and error handlers, without the gate."""
+    app = FastAPI(
+        title="Alexandria",
+        version=version("alexandria"),
+        description=DESCRIPTION,
+        openapi_url=None,  # served by a route of ours, with a page that needs nothing from elsewhere
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.api = state
+    for router in (jobs.router, search.router, system.router):
+        app.include_router(router)
+    if state.plane.settings.api_docs:
+        app.include_router(system.documentation)
+    app.add_exception_handler(AlexandriaError, _on_error)
+    app.add_exception_handler(HTTPException, _on_error)
+    app.add_exception_handler(RequestValidationError, _on_error)
+    app.add_exception_handler(Exception, _on_error)
+    return app
+
+
+def gated(app: FastAPI, state: ApiState, hosts: Collection[str] = ()) -> ASGIApp:
+    """Return the application behind its gate.
+
+    Args:
+        app: What `create_app` returned.
+        state: The same as of `app`.
+        hosts: Names that `Host` may have; empty for any.
+    """
+    settings = state.plane.settings
+    return Gate(
+        app,
+        metrics=state.metrics,
+        limiter=RateLimiter(settings.requests_per_minute, settings.requests_per_minute),
+        proxies=TrustedProxies(settings.trusted_proxies),
+        hosts=hosts,
+        cors_origins=settings.cors_origins,
+    )
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    problem = _problem(request, error)
+    if problem.store:
+        state: ApiState = request.app.state.api
+        state.metrics.store_failed(problem.store)
+    return problem_response(problem, request.scope["state"]["request_id"])
+
+
+def _problem(request: Request, error: Exception) -> ProblemError:
+    match error:
+        case RequestValidationError():
+            return problem_of_validation(error)
+        case HTTPException():
+            problem = problem_of_http(error)
+            if problem.status_code == 405:
+                problem.headers = {"Allow": _allowed(request)}
+            return problem
+        case AlexandriaError():
+            return problem_of(error)
+    return internal_error()
+
+
+def _allowed(request: Request) -> str:
+    """Return every method of the address; the framework names those of the first route only."""
+    methods: set[str] = set()
+    for route in request.app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            methods |= getattr(route, "methods", None) or set()
+    return ", ".join(sorted(methods)) or "GET"

@@ -1,0 +1,209 @@
+"""The process: sockets, signals, a start that fails fast, and an end that drops nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from http import HTTPStatus
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from alexandria.domain.errors import AlexandriaError
+from alexandria.entrypoints.api.access import Gatekeeper, admin_token
+from alexandria.entrypoints.api.app import create_app, gated
+from alexandria.entrypoints.api.health import refusals
+from alexandria.entrypoints.api.problems import MEDIA_TYPE, ProblemError, problem_document
+from alexandria.entrypoints.api.state import ApiState
+from alexandria.entrypoints.control_plane import ControlPlane
+
+logger = logging.getLogger(__name__)
+
+MAX_HEAD_BYTES = 32_768
+HEAD_TIMEOUT_S = 10.0
+MAX_CONNECTIONS = 1_000
+GRACE_S = 25
+"""Seconds that requests under way have when the process is told to stop; with the rest it is below 30."""
+
+
+class PortTakenError(AlexandriaError):
+    """The address cannot be listened at."""
+
+
+class _Protocol(H11Protocol):
+    """HTTP/1.1 that answers what is no HTTP with a problem document too, and does not wait for ever for a head."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > MAX_CONNECTIONS:
+            transport.abort()
+            return
+        self._watch_head()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._stop_watching()
+
+    def _watch_head(self) -> None:
+        if self.conn.their_state is not h11.IDLE or self.transport.is_closing():
+            self._stop_watching()
+        elif self._late is None:
+            self._late = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.close)
+
+    def _stop_watching(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def send_400_response(self, msg: str) -> None:
+        if self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
+            self.transport.close()
+            return
+        error = sys.exc_info()[1]  # we are called while it is handled; it knows whether the head was too long
+        too_long = isinstance(error, h11.RemoteProtocolError) and error.error_status_hint == 431
+        detail = f"request line and headers may have {MAX_HEAD_BYTES} bytes" if too_long else "this is not HTTP/1.1"
+        problem = ProblemError(431 if too_long else 400, detail)
+        body = json.dumps(problem_document(problem, os.urandom(16).hex())).encode()
+        headers = [
+            ("content-type", MEDIA_TYPE),
+            ("content-length", str(len(body))),
+            ("x-content-type-options", "nosniff"),
+            ("connection", "close"),
+        ]
+        reason = HTTPStatus(problem.status_code).phrase.encode()
+        for event in (
+            h11.Response(status_code=problem.status_code, headers=headers, reason=reason),
+            h11.Data(data=body),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+
+class _Server(uvicorn.Server):
+    """Ends event streams before it waits for requests, and leaves the exit code to us."""
+
+    def __init__(self, config: uvicorn.Config, state: ApiState) -> None:
+        super().__init__(config)
+        self._state = state
+        self.exit_code = 0
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop at SIGINT and SIGTERM; the second one stops without waiting."""
+        if threading.current_thread() is not threading.main_thread() or sys.platform == "win32":
+            with super().capture_signals():
+                yield
+            return
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._told_to_stop)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+    def _told_to_stop(self) -> None:
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+    def give_up(self) -> None:
+        """Stop, with an exit code that says so."""
+        self.exit_code = 1
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, end the streams, and let every other request finish."""
+        await self._state.events.close()
+        await super().shutdown(sockets)
+
+
+async def serve(plane: ControlPlane, listening: socket.socket, *, loopback: bool) -> int:
+    """Answer requests until a signal comes; return the exit code.
+
+    Args:
+        plane: The opened stores.
+        listening: Where requests arrive.
+        loopback: Whether only this machine reaches it: then `Host` must name this machine.
+
+    Raises:
+        SettingsError: A setting names what cannot be used.
+        TokenFileError: The file with the token of this machine cannot be used.
+    """
+    settings = plane.settings
+    gatekeeper = Gatekeeper(admin_token(settings), settings.alexandria_read_token.get_secret_value())
+    state = ApiState(plane, gatekeeper)
+    app = gated(create_app(state), state, _own_names(listening) if loopback else ())
+    config = uvicorn.Config(
+        app,
+        http=_Protocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    server = _Server(config, state)
+    checking = asyncio.create_task(_check_access(plane, server))
+    try:
+        await server.serve(sockets=[listening])
+    finally:
+        checking.cancel()
+        await asyncio.wait([checking])
+        await state.close()
+    return server.exit_code
+
+
+async def _check_access(plane: ControlPlane, server: _Server) -> None:
+    """Stop the server if a store refuses our credentials: no request would go better."""
+    for sentence in await refusals(plane):
+        logger.error("a store does not let us in: %s", sentence)
+        server.give_up()
+
+
+def _own_names(listening: socket.socket) -> set[str]:
+    address = str(listening.getsockname()[0])
+    return {"localhost", "127.0.0.1", "[::1]", f"[{address}]" if ":" in address else address}
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens at `host`, where requests wait from now on.
+
+    Raises:
+        PortTakenError: It cannot.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, kind, protocol)
+        try:
+            if os.name == "posix":
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+            listening.listen(2048)
+        except OSError:
+            listening.close()
+            raise
+    except OSError as error:
+        raise PortTakenError(f"cannot listen at {host} port {port}: {error.strerror or error}") from error
+    return listening
