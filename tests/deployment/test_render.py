@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -152,3 +153,10 @@ def test_service_has_all_that_the_cloud_needs(monkeypatch: pytest.MonkeyPatch, t
         monkeypatch.setenv(name, entry.get("value", PLAUSIBLE.get(name, "")))
     settings = Settings.load()
     assert (settings.mode, settings.status_cache_seconds) == ("CLOUD", 10)
+
+
+def test_proxies_are_networks_and_not_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRUSTED_PROXIES", VARIABLES["TRUSTED_PROXIES"]["value"])
+    networks = [ip_network(entry) for entry in Settings.load().trusted_proxies]
+    assert len(networks) > 20
+    assert all(network.prefixlen >= 8 for network in networks)
