@@ -21,11 +21,12 @@ from alexandria.adapters.sqlite.database import Database
 from alexandria.adapters.sqlite.job_queue import SqliteJobQueue
 from alexandria.adapters.sqlite.status_board import SqliteStatusBoard
 from alexandria.adapters.upstash.rest import UpstashScriptStore
-from alexandria.domain.job import Job, JobRecord, JobState
+from alexandria.domain.job import Job, JobRecord, JobState, Phase
 from alexandria.domain.repo_url import RepoUrl
+from alexandria.domain.worker_status import WorkerStatus
 from alexandria.ports.job_queue import Claim, JobQueue, QueueRules
 from alexandria.ports.script_store import ScriptStore
-from alexandria.ports.status_board import StatusBoard
+from alexandria.ports.status_board import StatusBoard, WorkerReport
 from support.upstash_rest import TOKEN, rest_server
 from support.valkey import valkey_url
 
@@ -262,3 +263,46 @@ def record_of(claim: Claim, status: JobState, *, reason: str = "", at: datetime 
 def ids(jobs: object) -> list[str]:
     """Return the ids of a sequence of jobs or of records, in its order."""
     return [one.id if isinstance(one, Job) else one.job_id for one in jobs]  # type: ignore[attr-defined]
+
+
+SHORT_JOB_TTL_S = 1_000_000
+WORKERS = 300
+
+
+async def short_job(store: OpenStore, number: int) -> None:
+    """Let one of 300 workers say what it does, while a new job comes and ends in one of six ways."""
+    queue, job_id = store.queue, f"job-{number:06}"
+    worker_id = f"worker-{number % WORKERS:03}"
+    idle = WorkerReport(worker_id, WorkerStatus.idle())
+    await store.board.publish(idle, ttl_s=SHORT_JOB_TTL_S)
+    await queue.enqueue(job_id, RepoUrl(f"github.com/owner/name-{number:06}"))
+    if number % 6 == 0:
+        await queue.cancel(job_id)
+        return
+    claim = await _claimed(queue, worker_id)
+    busy = WorkerReport(worker_id, WorkerStatus.training(claim.job.repo.url), job_id, Phase.TRAINING, 0.5)
+    await store.board.publish(busy, ttl_s=SHORT_JOB_TTL_S)
+    await queue.renew(claim, phase=Phase.TRAINING, fraction=0.5)
+    match number % 6:
+        case 1:
+            await queue.fail(claim, record_of(claim, JobState.FAILED), retry=False)
+        case 2:
+            await queue.release(claim)
+            claim = await _claimed(queue, worker_id)
+        case 3:
+            await queue.fail(claim, record_of(claim, JobState.FAILED), retry=True)
+            store.clock.advance(store.rules.retry_delay_s)
+            claim = await _claimed(queue, worker_id)
+        case 4:  # its worker is not heard of any more
+            store.clock.advance(store.rules.lease_s)
+            claim = await _claimed(queue, worker_id)
+    if number % 6 != 1:
+        await queue.complete(claim, record_of(claim, JobState.COMPLETE))
+    store.clock.advance(1)
+    await store.board.publish(idle, ttl_s=SHORT_JOB_TTL_S)
+
+
+async def _claimed(queue: JobQueue, worker_id: str) -> Claim:
+    claim = await queue.claim(worker_id)
+    assert claim is not None
+    return claim

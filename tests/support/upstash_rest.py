@@ -43,7 +43,10 @@ _INSTEAD: dict[Fault | None, tuple[int, str, bytes]] = {
 
 
 class RestServer:
-    """The server; `faults` are taken by the requests to come, one each, None for a good answer."""
+    """The server; `faults` are taken by the requests to come, one each, None for a good answer.
+
+    `requests` are the latest bodies that it was sent.
+    """
 
     def __init__(self, redis: Redis) -> None:
         self.faults: deque[Fault | None] = deque()
@@ -83,6 +86,7 @@ class RestServer:
         if headers.get("authorization") != f"Bearer {TOKEN}":
             return self._send(writer, 401, {"error": "Unauthorized"})
         self.requests.append(body)
+        del self.requests[:-1000]  # the latest: tests of memory run tens of thousands
         fault = self.faults.popleft() if self.faults else None
         if fault is Fault.DROP_BEFORE:
             return False

@@ -6,19 +6,19 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from typing import cast
 
 import pytest
 
-from alexandria.adapters.redis.job_queue import KEYS, QUEUE_KEY, RedisJobQueue
+from alexandria.adapters.redis.job_queue import ENDED_KEY, HISTORY_KEY, KEYS, QUEUE_KEY, TOKEN_KEY, RedisJobQueue
 from alexandria.adapters.redis.status_board import STATUS_KEY, WORKERS_KEY, RedisStatusBoard
 from alexandria.adapters.redis.tcp import TcpScriptStore
 from alexandria.domain.job import JobState, Phase
-from alexandria.domain.repo_url import RepoUrl
 from alexandria.domain.worker_status import WorkerStatus
 from alexandria.ports.job_queue import JobQueueError, JobQueueUnavailableError, QueueRules
-from alexandria.ports.script_store import ScriptStoreRefusedError
+from alexandria.ports.script_store import ScriptStore, ScriptStoreRefusedError
 from alexandria.ports.status_board import WorkerReport
-from contract.queues import FLASK, ids, record_of, repo
+from contract.queues import FLASK, SHORT_JOB_TTL_S, WORKERS, ids, open_redis, record_of, repo, short_job
 from support.valkey import valkey_url
 
 RULES = QueueRules(history_length=5)
@@ -230,24 +230,36 @@ async def test_element_that_was_copied_is_one_job_and_one_claim(store: TcpScript
     assert await store.command("LLEN", QUEUE_KEY) == 0
 
 
-async def test_no_key_grows_without_bound(store: TcpScriptStore, queue: RedisJobQueue) -> None:
-    sizes = []
-    for number in range(60):
-        await queue.enqueue(f"job-{number:04}", RepoUrl(f"github.com/owner/name-{number:04}"))
-        if number % 3 == 0:
-            await queue.cancel(f"job-{number:04}")
-            continue
-        claim = await queue.claim("w")
-        assert claim is not None
-        if number % 3 == 1:
-            await queue.release(claim)
-            claim = await queue.claim("w")
-            assert claim is not None
-        await queue.complete(claim, record_of(claim, JobState.COMPLETE))
-        lengths = [await store.command("LLEN", "job_history"), await store.command("HLEN", "alexandria:ended")]
-        sizes.append((*lengths, await store.command("DBSIZE")))
-    assert set(sizes[10:]) == {(RULES.history_length, RULES.history_length, 3)}  # history, ended, token
-    assert await store.command("EXISTS", *KEYS) == await store.command("DBSIZE")
+async def sizes(store: ScriptStore) -> dict[str, tuple[int, int]]:
+    """Return the number of elements and the bytes of each key."""
+    found = {}
+    for key in cast(list[str], await store.command("KEYS", "*")):
+        kind = await store.command("TYPE", key)
+        count = {"list": "LLEN", "hash": "HLEN"}.get(str(kind), "STRLEN")
+        words = [(count, key), ("MEMORY", "USAGE", key, "SAMPLES", 0)]
+        found[key] = cast(tuple[int, int], tuple([await store.command(*command) for command in words]))
+    return found
+
+
+@pytest.mark.parametrize("jobs", [600, pytest.param(2000, marks=pytest.mark.long)])
+async def test_no_key_grows_without_bound(jobs: int) -> None:
+    async with open_redis(QueueRules()) as opened, TcpScriptStore(valkey_url()) as store:
+        for number in range(jobs // 2):
+            await short_job(opened, number)
+        before = await sizes(store)
+        for number in range(jobs // 2, jobs):
+            await short_job(opened, number)
+        after = await sizes(store)
+        # What waits and what runs has no key when nothing does.
+        assert after.keys() == before.keys() == {HISTORY_KEY, ENDED_KEY, TOKEN_KEY, STATUS_KEY, WORKERS_KEY}
+        elements = {key: count for key, (count, _) in after.items()}
+        assert (elements[HISTORY_KEY], elements[ENDED_KEY], elements[WORKERS_KEY]) == (100, 100, WORKERS)
+        for key, (_, size_bytes) in after.items():
+            assert size_bytes <= 1.15 * before[key][1]
+        assert sum(size_bytes for _, size_bytes in after.values()) < 300_000
+        opened.clock.advance(SHORT_JOB_TTL_S)
+        await opened.board.publish(WorkerReport("last", WorkerStatus.idle()), ttl_s=60)
+        assert await store.command("HLEN", WORKERS_KEY) == 1  # those that are not heard of any more are gone
 
 
 async def test_entry_that_became_unreadable_does_not_keep_its_job_for_ever(

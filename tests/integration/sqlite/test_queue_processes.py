@@ -17,9 +17,11 @@ import pytest
 from alexandria.adapters.memory.clock import ManualClock
 from alexandria.adapters.sqlite.database import Database
 from alexandria.adapters.sqlite.job_queue import SqliteJobQueue
+from alexandria.adapters.sqlite.status_board import SqliteStatusBoard
 from alexandria.domain.job import JobState
 from alexandria.domain.repo_url import RepoUrl
 from alexandria.ports.job_queue import LeaseLostError, QueueRules
+from contract.queues import WORKERS, OpenStore, short_job
 
 RULES = QueueRules()
 LARGE = QueueRules(cap=1000)
@@ -178,3 +180,19 @@ def test_job_of_a_killed_process_comes_back_with_a_larger_token(path: Path) -> N
         assert claim.token > int(token)
         with pytest.raises(LeaseLostError):
             asyncio.run(queue.release(type(claim)(claim.job, int(token), "process0")))
+
+
+async def test_file_does_not_grow_with_the_jobs(tmp_path: Path) -> None:
+    path, clock = tmp_path / "alexandria.db", ManualClock(datetime.now(UTC))
+    with Database.open(path) as database:
+        store = OpenStore(SqliteJobQueue(database, RULES, clock), SqliteStatusBoard(database, clock), clock, RULES)
+
+        async def pages() -> int:
+            return await database.read(lambda c: int(c.execute("PRAGMA page_count").fetchone()[0]))
+
+        for number in range(120):
+            await short_job(store, number)
+        before = await pages()
+        for number in range(WORKERS, WORKERS + 120):  # the same workers again
+            await short_job(store, number)
+        assert await pages() == before
