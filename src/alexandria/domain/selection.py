@@ -24,7 +24,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from posixpath import basename, dirname, join
+from posixpath import basename, join
 
 _BY_NAME = frozenset(
     {
@@ -66,6 +66,8 @@ class Selection:
         copies = _Copies(every)
         included = _matcher(self.include)
         excluded = _matcher(self.exclude)
+        if included is None and excluded is None:
+            return frozenset([path for path in every if not copies.hold(path)])
         return frozenset(
             path
             for path in every
@@ -83,11 +85,13 @@ class _Copies:
 
     def hold(self, path: str) -> bool:
         """Whether a file lies in one of them, at any depth."""
-        directory = dirname(path)
+        directory = path.rpartition("/")[0]
+        if (known := self._known.get(directory)) is not None:
+            return known
         below = []
         while directory not in self._known:
             below.append(directory)
-            directory = dirname(directory)
+            directory = directory.rpartition("/")[0]
         held = self._known[directory]
         for lower in reversed(below):
             held = held or basename(lower) in _BY_NAME or lower in self._marked
@@ -98,18 +102,16 @@ class _Copies:
 def _marked(paths: Iterable[str]) -> Iterator[str]:
     """Yield the directories that something in them, beside them or above them shows to hold copies."""
     for path in paths:
-        directory, name = dirname(path), basename(path)
+        directory, _, name = path.rpartition("/")
         if name == "pyvenv.cfg" and directory:
             yield directory
         elif name == "go.mod":
             yield join(directory, "vendor")
         elif name in _IN_VENDOR and basename(directory) == "vendor":
             yield directory
-        cut = f"/{path}".find("/vendor/github.com/")
-        if cut >= 0:
+        if "vendor/github.com/" in path and (cut := f"/{path}".find("/vendor/github.com/")) >= 0:
             yield path[: cut + len("vendor")]
-        installed = _INSTALLED.match(path)
-        if installed:
+        if "site-packages" in path and (installed := _INSTALLED.match(path)):
             yield installed[0]
 
 

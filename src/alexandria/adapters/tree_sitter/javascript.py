@@ -32,12 +32,12 @@ _IMPORT_EQUALS = """
 (import_alias (identifier) @function (#eq? @function "require")) @alias
 """
 
-# Where an import may be written. Each pattern starts with a plain word, which the engine finds fast;
-# whether it is an import at all is for the syntax tree to say.
+# Where an import may be written: a word, and what makes it one. Whether it is an import at all is for the syntax
+# tree to say.
 _KEYWORDS = (
-    re.compile(rb"import(?:\s*[^\w\s]|\s+\w)"),
-    re.compile(rb"require\s*[(?</]"),
-    re.compile(rb"""from\s*['"/]"""),
+    (b"import", re.compile(rb"import(?:\s*[^\w\s]|\s+\w)")),
+    (b"require", re.compile(rb"require\s*[(?</]")),
+    (b"from", re.compile(rb"""from\s*['"/]""")),
 )
 _OVER_LITERAL = re.compile(rb"""[^'"`]*(?:'[^']*'?|"[^"]*"?|`[^`]*`?)?""")
 # Signs of an import that is no statement at the top of the file.
@@ -55,6 +55,10 @@ _TYPE_PLACES = frozenset(
     object_type optional_type parenthesized_type readonly_type rest_type tuple_type type_alias_declaration
     type_annotation type_arguments type_predicate type_query union_type
     """.split()  # noqa: SIM905 - a list of that many quoted names is harder to read
+)
+# `import a, { b as c } from`, with any part of it missing, and nothing in it but names and blanks.
+_USUAL_CLAUSE = re.compile(
+    r"(?:im|ex)port\s*(?:(?<=\s)(?!type(?:of)?\s)([\w$]+)(?:\s+(?=from)|\s*,\s*(?=\{)))?(?:\{([\w$\s,]*)\}\s*)?from\s*"
 )
 _SHOWN_BYTES = 200
 _CASTS = frozenset({"as_expression", "satisfies_expression"})
@@ -121,7 +125,7 @@ def read(path: str, language: Language, content: bytes) -> SourceFacts:
 
 def _captures(grammar: str, root: Node, content: bytes) -> dict[str, list[Node]]:
     """Run the query over that part of the tree where an import can be; the walk is what costs, not the patterns."""
-    last = max((match.start() for keyword in _KEYWORDS for match in keyword.finditer(content)), default=-1)
+    last = max([_last(content, word, keyword) for word, keyword in _KEYWORDS])
     if last < 0:
         return {}
     cursor = tree_sitter.QueryCursor(_query(grammar, with_require=b"require" in content))
@@ -132,6 +136,14 @@ def _captures(grammar: str, root: Node, content: bytes) -> dict[str, list[Node]]
         # Statements stand at the top and nowhere else: not one body of a function need be looked into.
         cursor.set_max_start_depth(2)
     return cursor.captures(root)
+
+
+def _last(content: bytes, word: bytes, keyword: re.Pattern[bytes]) -> int:
+    """Return where the last match of `keyword` starts, which starts with `word`; -1 if there is none."""
+    place = content.rfind(word)
+    while place >= 0 and not keyword.match(content, place):
+        place = content.rfind(word, 0, place)
+    return place
 
 
 def _grammar_of(path: str, language: Language, content: bytes) -> str:
@@ -153,6 +165,11 @@ def _statement(statement: Node, content: bytes, form: ImportForm) -> ImportState
 
 def _clause(text: str) -> tuple[tuple[str, ...], bool]:
     """Return the imported names in the text between the keyword and the specifier, and whether all are types."""
+    if usual := _USUAL_CLAUSE.fullmatch(text):  # nearly all are written like this
+        default, listed = usual.groups()
+        taken = [words[0] for part in (listed or "").split(",") if (words := part.split(None, 1))]
+        if "type" not in taken and "typeof" not in taken:
+            return tuple(["default", *taken] if default else taken), False
     if "/" in text:
         text = _BLOCK_OR_LINE_COMMENT.sub(" ", text)
     words = text.replace("{", " { ").replace("}", " } ").replace(",", " , ").replace("*", " * ").split()

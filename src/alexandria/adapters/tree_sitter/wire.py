@@ -86,12 +86,12 @@ def unpack_facts(path: str, language: Language, packed: Packed, shared: dict[str
         tuple(
             [
                 ImportStatement(
-                    line, share(specifier, specifier), _FORMS[form], tuple([share(n, n) for n in names]), alias, typed
+                    line, share(specifier, specifier), _FORMS[form], tuple(map(share, names, names)), alias, typed
                 )
                 for line, specifier, form, names, alias, typed in imports
             ]
         ),
         share(package, package),
-        tuple([share(n, n) for n in declares]),
-        tuple([share(n, n) for n in uses]),
+        tuple(map(share, declares, declares)),
+        tuple(map(share, uses, uses)),
     )

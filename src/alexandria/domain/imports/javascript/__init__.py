@@ -11,7 +11,7 @@ from alexandria.domain.imports.javascript.resolver import Resolver
 from alexandria.domain.imports.outcome import FileOutcome
 from alexandria.domain.imports.tree import RepoTree
 
-_NAMES = ("package.json", "pnpm-workspace.yaml", "lerna.json", "rush.json")
+_NAMES = frozenset({"package.json", "pnpm-workspace.yaml", "lerna.json", "rush.json"})
 
 
 def wanted_manifests(tree: RepoTree) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Self
 
 from alexandria.domain.imports.facts import ImportForm, ImportStatement, SourceFacts
 from alexandria.domain.imports.javascript.build_outputs import sources_of
@@ -46,11 +47,18 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Importer:
-    """Everything of an importing file that changes what its specifiers mean."""
+    """Everything of an importing file that changes what its specifiers mean; `key` names it all."""
 
     directory: str
     declaration: bool
     configs: tuple[TsConfig, ...]
+    key: tuple[str, ...]
+
+    @classmethod
+    def of(cls, path: str, configs: tuple[TsConfig, ...]) -> Self:
+        directory, declaration = parent(path), is_declaration(path)
+        key = (directory, "declaration" if declaration else "", *[config.path for config in configs])
+        return cls(directory, declaration, configs, key)
 
 
 class Resolver:
@@ -61,7 +69,7 @@ class Resolver:
         self._packages = Packages.read(tree.manifests)
         self._configs = TsConfigs(tree.manifests, self.package_config, tree.paths)
         self._bundlers = Bundlers.read(tree.manifests, self._files.directories)
-        self._answers: dict[tuple[str, str, bool, bool, tuple[str, ...]], Answer] = {}
+        self._answers: dict[tuple[str, bool, tuple[str, ...]], Answer] = {}
 
     # -- files ---------------------------------------------------------------------------------------------------
 
@@ -69,8 +77,8 @@ class Resolver:
         """Resolve every import of one file."""
         if not facts.imports:
             return FileOutcome(facts.path)
-        importer = _Importer(parent(facts.path), is_declaration(facts.path), self._configs.for_file(facts.path))
-        return FileOutcome(facts.path, tuple(self._outcome(statement, importer) for statement in facts.imports))
+        importer = _Importer.of(facts.path, self._configs.for_file(facts.path))
+        return FileOutcome(facts.path, tuple([self._outcome(statement, importer) for statement in facts.imports]))
 
     def _outcome(self, statement: ImportStatement, importer: _Importer) -> Outcome:
         if statement.form is ImportForm.COMPUTED:
@@ -93,13 +101,7 @@ class Resolver:
 
     def answer(self, specifier: str, importer: _Importer, *, required: bool) -> Answer:
         """Return what `specifier` means in a file like `importer`."""
-        key = (
-            specifier,
-            importer.directory,
-            importer.declaration,
-            required,
-            tuple(config.path for config in importer.configs),
-        )
+        key = (specifier, required, importer.key)
         known = self._answers.get(key)
         if known is None:
             known = self._resolve(specifier, importer, required)

@@ -176,17 +176,19 @@ class TsConfigs:
         return self._referred[config.path]
 
     def _nearest_path(self, directory: str) -> str | None:
-        if directory in self._nearest:
-            return self._nearest[directory]
         found = None
+        unknown = []
         for ancestor in ancestors(directory):
+            if ancestor in self._nearest:
+                found = self._nearest[ancestor]
+                break
+            unknown.append(ancestor)
             prefix = ancestor + "/" if ancestor else ""
-            found = next(
-                (prefix + n for n in ("tsconfig.json", "jsconfig.json") if prefix + n in self._manifests), None
-            )
+            names = (prefix + "tsconfig.json", prefix + "jsconfig.json")
+            found = next((name for name in names if name in self._manifests), None)
             if found is not None:
                 break
-        self._nearest[directory] = found
+        self._nearest.update(dict.fromkeys(unknown, found))
         return found
 
     def in_directory(self, directory: str) -> list[TsConfig]:
