@@ -190,9 +190,9 @@ async def test_file_does_not_grow_with_the_jobs(tmp_path: Path) -> None:
         async def pages() -> int:
             return await database.read(lambda c: int(c.execute("PRAGMA page_count").fetchone()[0]))
 
-        for number in range(120):
-            await short_job(store, number)
-        before = await pages()
-        for number in range(WORKERS, WORKERS + 120):  # the same workers again
-            await short_job(store, number)
-        assert await pages() == before
+        for round_ in range(4):  # each with the same hundred workers
+            for number in range(100):
+                await short_job(store, round_ * WORKERS + number)
+            if round_ == 1:  # the tree has taken its form
+                before = await pages()
+        assert await pages() <= before * 1.05
