@@ -27,6 +27,7 @@ class Proxy:
         delay_s: How long the first answer on each connection is kept back.
         port: Where it listens on the loopback.
         connections: How many were made.
+        answered_bytes: What the server has sent.
     """
 
     cut: Cut = never
@@ -34,6 +35,7 @@ class Proxy:
     delay_s: float = 0.0
     port: int = 0
     connections: int = 0
+    answered_bytes: int = 0
     _open: set[asyncio.StreamWriter] = field(default_factory=set)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -73,6 +75,7 @@ class Proxy:
         first = True
         with suppress(OSError):
             while message := await server.read(2**16):
+                self.answered_bytes += len(message)
                 if first:
                     await asyncio.sleep(self.delay_s)
                     first = False

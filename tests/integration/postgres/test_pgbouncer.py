@@ -91,7 +91,6 @@ async def test_runs_follow_one_another(dsn: str) -> None:
 
 
 async def test_statements_of_many_tasks_over_two_connections_do_not_mix(dsn: str) -> None:
-    """A statement that is prepared outside of a transaction may be run as another client's."""
     batches = [random_batch(f"r{i}", 30 + i, seed=i) for i in range(10)]
     graphs = [graph_of([("a", str(n)) for n in range(i + 1)]) for i in range(10)]
     async with PostgresDatabase(dsn, connections=10) as one, PostgresDatabase(dsn, connections=10) as other:
