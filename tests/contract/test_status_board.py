@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from alexandria.domain.job import Phase
 from alexandria.domain.worker_status import WorkerStatus
 from alexandria.ports.job_queue import QueueRules
-from alexandria.ports.status_board import StatusBoardUnavailableError, WorkerReport
+from alexandria.ports.status_board import StatusBoardUnavailableError, WorkerReport, word_of
 from contract.queues import QUICK_STORES, START, STORES, Opener, OpenStore
 
 IDLE = WorkerStatus.idle()
@@ -186,6 +186,9 @@ def test_board_reads_as_a_plain_list_of_publications_does(
                 heard = [line for line in said if line[2] > now and line[1] != OFFLINE]
                 words = [status for _, status, _ in heard if status != IDLE] or [status for _, status, _ in heard]
                 assert await store.board.status() == (words[-1] if words else OFFLINE)
+                seen = await store.board.workers()
+                if len({one.seen_at for one in seen}) == len(seen):
+                    assert word_of(seen) == await store.board.status()
                 assert [(s.report.worker_id, s.report.status) for s in await store.board.workers()] == sorted(
                     ((worker, status) for worker, status, _ in heard), key=lambda pair: pair[0]
                 )

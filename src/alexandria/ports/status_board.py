@@ -59,6 +59,19 @@ class SeenWorker:
     seen_at: datetime
 
 
+def word_of(workers: Sequence[SeenWorker]) -> WorkerStatus:
+    """Return the one status to show for all that are heard of: what `StatusBoard.status` answers.
+
+    For those who have the workers already, as each look may cost a request.
+
+    Args:
+        workers: In any order; of those seen at one moment, the one that comes last counts.
+    """
+    statuses = [seen.report.status for seen in sorted(workers, key=lambda seen: seen.seen_at)]
+    busy = [status for status in statuses if status != WorkerStatus.idle()]
+    return [WorkerStatus.offline(), *statuses, *busy][-1]
+
+
 class StatusBoard(Protocol):
     """The last word of each worker; it expires, so a worker that died reads `Offline`."""
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from alexandria.domain.worker_status import WorkerStatus
 from alexandria.ports.clock import Clock
-from alexandria.ports.status_board import SeenWorker, StatusBoard, WorkerReport
+from alexandria.ports.status_board import SeenWorker, StatusBoard, WorkerReport, word_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,7 @@ class MemoryStatusBoard(StatusBoard):
 
     async def status(self) -> WorkerStatus:
         """See the port."""
-        statuses = [seen.report.status for seen in self._heard_of()]
-        busy = [status for status in statuses if status != WorkerStatus.idle()]
-        return [WorkerStatus.offline(), *statuses, *busy][-1]
+        return word_of(self._heard_of())
 
     async def workers(self) -> Sequence[SeenWorker]:
         """See the port."""

@@ -27,6 +27,7 @@ from alexandria.ports.status_board import (
     StatusBoardError,
     StatusBoardUnavailableError,
     WorkerReport,
+    word_of,
 )
 
 STATUS_KEY = "worker_status"
@@ -93,9 +94,7 @@ class RedisStatusBoard(StatusBoard):
 
     async def status(self) -> WorkerStatus:
         """See the port."""
-        statuses = [seen.report.status for seen in await self._heard_of()]
-        busy = [status for status in statuses if status != WorkerStatus.idle()]
-        return [WorkerStatus.offline(), *statuses, *busy][-1]
+        return word_of(await self._heard_of())
 
     async def workers(self) -> Sequence[SeenWorker]:
         """See the port."""
