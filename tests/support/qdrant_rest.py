@@ -177,8 +177,8 @@ class QdrantServer:
         try:
             while await self._answer(reader, writer):
                 await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # the client has gone: that ends a connection
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass  # the client has gone, or the server stops: that ends a connection
         finally:
             self._connections.discard(task)
             writer.close()
@@ -247,7 +247,7 @@ class QdrantServer:
             ("POST", "points/delete"): lambda: self._delete(
                 found, _parse(models.FilterSelector, body).filter, wait=wait
             ),
-            ("POST", "points"): lambda: _retrieve(found, _parse(models.PointRequest, body)),
+            ("POST", "points"): lambda: self._retrieve(found, _parse(models.PointRequest, body)),
             ("POST", "points/count"): lambda: self._count(found, _parse(models.CountRequest, body)),
             ("POST", "points/scroll"): lambda: self._scroll(found, _parse(models.ScrollRequest, body)),
             ("POST", "points/query"): lambda: self._query(found, _parse(models.QueryRequest, body)),
@@ -303,6 +303,12 @@ class QdrantServer:
             work()
         else:
             self._unwaited.append(work)
+
+    def _retrieve(self, found: StoredCollection, request: models.PointRequest) -> Any:
+        there = [str(UUID(str(i))) for i in request.ids if str(UUID(str(i))) in found.points]
+        return [
+            _record(found, i, request.with_payload, request.with_vector).model_dump(exclude_none=True) for i in there
+        ]
 
     def _count(self, found: StoredCollection, request: models.CountRequest) -> models.CountResult:
         matching = self._matching(found, request.filter)
@@ -388,11 +394,6 @@ def _record(found: StoredCollection, point_id: str, with_payload: Any, with_vect
     )
 
 
-def _retrieve(found: StoredCollection, request: models.PointRequest) -> Any:
-    there = [str(UUID(str(i))) for i in request.ids if str(UUID(str(i))) in found.points]
-    return [_record(found, i, request.with_payload, request.with_vector).model_dump(exclude_none=True) for i in there]
-
-
 def _listed(conditions: Any) -> list[Any]:
     if conditions is None:
         return []
@@ -472,9 +473,9 @@ def _described(found: StoredCollection) -> models.CollectionInfo:
 
 
 @asynccontextmanager
-async def rest_server() -> AsyncIterator[QdrantServer]:
+async def rest_server(server: QdrantServer | None = None) -> AsyncIterator[QdrantServer]:
     """Serve on a free port of this machine, in this event loop."""
-    server = QdrantServer()
+    server = server or QdrantServer()
     listening = await asyncio.start_server(server.serve, "127.0.0.1", 0, limit=2**20)
     server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
     try:
