@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Annotated, Any
 
@@ -16,7 +15,7 @@ from alexandria.entrypoints.api.health import StoreHealth, examine
 from alexandria.entrypoints.api.memo import Memo
 from alexandria.entrypoints.api.metrics import Metrics
 from alexandria.entrypoints.control_plane import ControlPlane
-from alexandria.ports.status_board import SeenWorker
+from alexandria.ports.status_board import SeenWorker, word_of
 
 _LEAST_INTERVAL_S = 1.0
 
@@ -49,9 +48,8 @@ class ApiState:
         self.events = EventHub(max(_LEAST_INTERVAL_S, settings.status_cache_seconds))
 
     async def _ask_workers(self) -> Workers:
-        # Two calls, as only the board knows which word of several workers is the one to show.
-        status, workers = await asyncio.gather(self.plane.worker_status(), self.plane.workers())
-        return status, tuple(workers)
+        workers = await self.plane.workers()  # one look: a second one, at the status, would double what it costs
+        return word_of(workers), tuple(workers)
 
     async def close(self) -> None:
         """End what goes on in the background."""
