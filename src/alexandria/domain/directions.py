@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
-Float32s = npt.NDArray[np.float32]
+from alexandria.domain.arrays import np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Float32s = npt.NDArray[np.float32]
+
 
 # A float32 dot product of two unit vectors of 64 errs by less than this; it decides whom to look at again.
 _ERROR = 1e-5

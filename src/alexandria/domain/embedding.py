@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
+from alexandria.domain.arrays import np
 from alexandria.domain.errors import InvalidEmbeddingError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Float32s = npt.NDArray[np.float32]
+    Bools = npt.NDArray[np.bool_]
 
 DIMENSION = 64
 """Length of a vector; every store is opened with it."""
 
 MIN_EDGE_AUC = 0.90
 """Below this the training is reported as not converged."""
-
-Float32s = npt.NDArray[np.float32]
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)

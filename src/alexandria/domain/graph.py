@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
+from alexandria.domain.arrays import np
 from alexandria.domain.errors import InvalidGraphError
 from alexandria.domain.imports.outcome import EdgeKind, FileOutcome, Resolved
 from alexandria.domain.language import Language
 
-Int64s = npt.NDArray[np.int64]
-Int8s = npt.NDArray[np.int8]
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Int64s = npt.NDArray[np.int64]
+    Int8s = npt.NDArray[np.int8]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
-Ints = npt.NDArray[np.int64] | npt.NDArray[np.int32]
+from alexandria.domain.arrays import np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Ints = npt.NDArray[np.int64] | npt.NDArray[np.int32]
 
 
 def depths_from(start: int, tails: Ints, heads: Ints, *, num_files: int, limit: int) -> npt.NDArray[np.int8]:

@@ -9,10 +9,9 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-import numpy as np
-
 from alexandria.application.index import CodeGraph, IndexResult, languages_of
 from alexandria.application.search import NeighborsAnswer, SimilarAnswer
+from alexandria.domain.arrays import np
 from alexandria.domain.embedding import MIN_EDGE_AUC
 from alexandria.domain.graph import DependencyGraph
 from alexandria.domain.imports import EdgeKind, Outcome

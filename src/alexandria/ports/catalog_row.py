@@ -6,10 +6,9 @@ import json
 from bisect import bisect_right
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
+from alexandria.domain.arrays import np
 from alexandria.domain.graph import DependencyGraph, ImportCounts
 from alexandria.domain.reach import depths_from
 from alexandria.domain.snapshot import Snapshot
@@ -17,7 +16,10 @@ from alexandria.domain.sorted_paths import index_of, prefix_range
 from alexandria.ports.catalog import MAX_DEPTH, Direction, FileNotIndexedError, IndexedFile, ReachedFile
 from alexandria.ports.packed import PackedLanguages, PackedPaths
 
-_INT = np.dtype("<i4")
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+_INT = "<i4"
 
 
 def check_snapshot(snapshot: Snapshot, graph: DependencyGraph) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
-import numpy as np
-import numpy.typing as npt
-
+from alexandria.domain.arrays import np
 from alexandria.domain.language import Language
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 _END = b"\0"
 

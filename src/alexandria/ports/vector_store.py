@@ -5,14 +5,15 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
+from alexandria.domain.arrays import np
 from alexandria.domain.embedding import EmbeddingSet
 from alexandria.domain.errors import AlexandriaError
 from alexandria.domain.language import Language
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 
 class VectorStoreError(AlexandriaError):

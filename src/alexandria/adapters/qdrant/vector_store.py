@@ -9,8 +9,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
-import numpy as np
-
+from alexandria.domain.arrays import np
 from alexandria.domain.directions import nearest_rows, unit_rows
 from alexandria.domain.embedding import DIMENSION
 from alexandria.domain.language import Language
