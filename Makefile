@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 READY := $(VENV)/.ready
-CODE := src tests benchmarks scripts worker.py
+CODE := src tests benchmarks scripts docs/examples worker.py
 
 # Set up when a pin or the project file is newer than the last set-up; else this costs nothing.
 $(READY): pyproject.toml $(wildcard requirements-*.txt)

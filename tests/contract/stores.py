@@ -36,6 +36,7 @@ from alexandria.domain.language import Language
 from alexandria.domain.snapshot import Snapshot
 from alexandria.ports.catalog import Catalog
 from alexandria.ports.vector_store import SimilarFile, VectorBatch, VectorStore
+from npz_vectors import NpzVectorStore
 from support.postgres import emptied_database, postgres_server
 from support.qdrant_rest import API_KEY, shared_server
 
@@ -98,6 +99,12 @@ async def local_qdrant_vectors(_directory: Path) -> AsyncIterator[VectorStore]:
 
 
 @asynccontextmanager
+async def example_vectors(directory: Path) -> AsyncIterator[VectorStore]:
+    """Open the adapter that the guide shows."""
+    yield NpzVectorStore(directory)
+
+
+@asynccontextmanager
 async def memory_catalog(_directory: Path) -> AsyncIterator[Catalog]:
     yield MemoryCatalog()
 
@@ -147,6 +154,7 @@ VECTOR_STORES: dict[str, OpenVectors] = {
     "sqlite": sqlite_vectors,
     "qdrant": qdrant_vectors,
     "qdrant-local": local_qdrant_vectors,
+    "docs/examples/npz_vectors.py": example_vectors,
     "pgvector": pgvector_vectors,
 }
 CATALOGS: dict[str, OpenCatalog] = {

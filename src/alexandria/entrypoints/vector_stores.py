@@ -83,7 +83,7 @@ def load_factory(choice: str) -> VectorStoreFactory:
         raise _fault(f"is one of {', '.join(BUILT_IN)}, or module:factory, not {choice!r}")
     try:
         factory = getattr(import_module(module_name), name)
-    except ImportError as error:
+    except (ImportError, TypeError, ValueError) as error:  # the last two: a relative name, an odd one
         raise _fault(f"{module_name} cannot be imported: {error}") from error
     except AttributeError as error:
         raise _fault(f"{module_name} has no {name}") from error
