@@ -2,7 +2,7 @@
 
     python benchmarks/stores.py                          # memory, SQLite and plain NumPy; 10,000 and 100,000 vectors
     python benchmarks/stores.py --sizes 1000000 --stores sqlite numpy
-    python benchmarks/stores.py --stores sqlite qdrant-local --sizes 10000
+    python benchmarks/stores.py --stores sqlite qdrant-local pgvector --sizes 10000
 
 Vectors are normally distributed, 64 dimensions. `one` puts all into one repository, so a search
 compares with all of them; `many` puts 1,000 into each repository, and a search is inside one.
@@ -30,6 +30,8 @@ from typing import Any
 import numpy as np
 
 from alexandria.adapters.memory.vector_store import MemoryVectorStore
+from alexandria.adapters.postgres.database import PostgresDatabase
+from alexandria.adapters.postgres.vector_store import PgVectorStore
 from alexandria.adapters.sqlite.database import Database
 from alexandria.adapters.sqlite.vector_store import SqliteVectorStore
 from alexandria.domain.embedding import DIMENSION, EmbeddingReport, EmbeddingSet
@@ -76,6 +78,10 @@ class Bench(ABC):
     async def search(self, repo: int, i: int) -> Sequence[int]:
         """Return the numbers of the K files nearest to file `i`."""
 
+    async def disk_bytes(self) -> int:
+        """Return what it takes of the disk."""
+        return sum(f.stat().st_size for f in self.directory.rglob("*") if f.is_file())
+
 
 class PortBench(Bench):
     """Any adapter of the port."""
@@ -105,6 +111,28 @@ class SqliteBench(PortBench):
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
         self.store = SqliteVectorStore(self.opened.enter_context(Database.open(directory / "alexandria.db")))
+
+
+class PgVectorBench(PortBench):
+    """PostgreSQL as it comes, in processes of its own: its memory is not counted."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        from postgres import running  # noqa: PLC0415 (starts a server; the other stores need none)
+
+        self.database = PostgresDatabase(self.opened.enter_context(running(directory)))
+        self.store = PgVectorStore(self.database)
+
+    async def upload(self, repo: int, count: int) -> float:
+        from postgres import migrate  # noqa: PLC0415
+
+        await migrate(self.database)
+        return await super().upload(repo, count)
+
+    async def disk_bytes(self) -> int:
+        from postgres import size_bytes  # noqa: PLC0415
+
+        return await size_bytes(self.database)
 
 
 class NumpyBench(Bench):
@@ -168,6 +196,7 @@ STORES: dict[str, type[Bench]] = {
     "memory": MemoryBench,
     "sqlite": SqliteBench,
     "qdrant-local": QdrantLocalBench,
+    "pgvector": PgVectorBench,
 }
 
 
@@ -225,6 +254,7 @@ async def child(name: str, kind: str, size: int, directory: Path, steps: str) ->
             figures |= await upload_all(bench, repos)
         if "search" in steps:
             figures |= await search_all(bench, repos, before)
+        figures["disk_mb"] = await bench.disk_bytes() / 1e6
     return figures
 
 
@@ -235,7 +265,6 @@ def measure(name: str, kind: str, size: int) -> dict[str, float]:
             command = [sys.executable, __file__, "--child", name, kind, str(size), directory, steps]
             done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
             figures |= json.loads(done.stdout)
-        figures["disk_mb"] = sum(f.stat().st_size for f in Path(directory).rglob("*") if f.is_file()) / 1e6
     return figures
 
 

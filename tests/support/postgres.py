@@ -14,6 +14,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,16 +34,22 @@ class PostgresServer:
     """One server in a directory of its own, that listens on a socket there and nowhere else.
 
     PostgreSQL refuses to run as root, so then it runs as `nobody`.
+
+    Args:
+        directory: An empty one, or that of a server that was stopped; removed at the end.
+        settings: Each `name=value`.
     """
 
-    def __init__(self) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="alexandria-pg-", dir=_RAM if _RAM.is_dir() else None))
+    def __init__(self, directory: Path, settings: Sequence[str]) -> None:
+        self.directory = directory
+        self._settings = [argument for setting in settings for argument in ("-c", setting)]
         self._user = pwd.getpwnam("nobody").pw_name if os.geteuid() == 0 else None
         if self._user is not None:
             shutil.chown(self.directory, self._user)
         self._binaries = self._reachable(_binaries())
         self._process: subprocess.Popen[bytes] | None = None
-        self._initialise()
+        if not (directory / "data").exists():
+            self._initialise()
         self.start()
 
     @property
@@ -59,7 +66,7 @@ class PostgresServer:
         """Start it, and wait until it answers."""
         command: list[str | Path] = [self._binaries / "postgres", "-D", self.directory / "data", "-k", self.directory]
         with (self.directory / "log").open("ab") as log:
-            self._process = self.spawn([*command, *_SETTINGS], stdout=log, stderr=log)
+            self._process = self.spawn([*command, *self._settings], stdout=log, stderr=log)
         state = self.directory / "data/postmaster.pid"
         deadline = time.monotonic() + _START_S
         while not (state.exists() and state.read_text().endswith("ready   \n")):
@@ -110,19 +117,16 @@ class PostgresServer:
         return binaries
 
 
-_SETTINGS = [
-    argument
-    for setting in (
-        "listen_addresses=",
-        "fsync=off",
-        "full_page_writes=off",
-        "shared_buffers=32MB",
-        "max_connections=60",
-        "log_min_messages=warning",
-        "log_min_error_statement=panic",
-    )
-    for argument in ("-c", setting)
-]
+QUICK = (
+    "listen_addresses=",
+    "fsync=off",
+    "full_page_writes=off",
+    "shared_buffers=32MB",
+    "max_connections=60",
+    "log_min_messages=warning",
+    "log_min_error_statement=panic",
+)
+"""Settings for tests: a crash of the machine may lose everything."""
 
 
 def _binaries() -> Path:
@@ -138,7 +142,8 @@ def _binaries() -> Path:
 @cache
 def postgres_server() -> PostgresServer:
     """Return the server of this run."""
-    server = PostgresServer()
+    directory = Path(tempfile.mkdtemp(prefix="alexandria-pg-", dir=_RAM if _RAM.is_dir() else None))
+    server = PostgresServer(directory, QUICK)
     atexit.register(server.close)
     return server
 
