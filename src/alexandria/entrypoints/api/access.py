@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import logging
 import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
+
+from pydantic import SecretStr
 
 from alexandria.domain.errors import AlexandriaError
 from alexandria.entrypoints.api.addresses import RateLimiter
@@ -96,37 +99,34 @@ class TokenFileError(AlexandriaError):
     """The file with the token of this machine cannot be used."""
 
 
-def admin_token(settings: Settings) -> str:
-    """Return the token of those who may submit: from the settings, or, in LOCAL, from a file that is made once.
+def with_admin_token(settings: Settings) -> Settings:
+    """Return the settings with a token for submitting: in LOCAL, if none is set, from a file that is made once.
 
     Raises:
         TokenFileError: The file cannot be made or read.
     """
-    token = settings.pharos_admin_token.get_secret_value()
-    if token or settings.mode is not Mode.LOCAL:
-        return token
+    if settings.pharos_admin_token.get_secret_value() or settings.mode is not Mode.LOCAL:
+        return settings
     path = settings.data_dir / TOKEN_FILE
-    token = _made_token(path)
-    logger.info("the token for submitting jobs is in %s", path)
-    return token
-
-
-def _made_token(path: Path) -> str:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return _kept_token(path)
-        token = secrets.token_urlsafe(32)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(token + "\n")
+        token = _kept_token(path)
     except OSError as error:
         raise TokenFileError(f"{path} cannot be used: {error.strerror}. Set PHAROS_ADMIN_TOKEN instead") from error
-    return token
+    logger.info("the token for submitting jobs is in %s", path)
+    return settings.model_copy(update={"pharos_admin_token": SecretStr(token)})
 
 
 def _kept_token(path: Path) -> str:
+    """Return the token in the file, which is made, for its owner alone, if it is not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        # Written whole under another name first: two that start at once agree on the one that came first.
+        fresh = path.with_name(f".{path.name}.{os.getpid()}")
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(32) + "\n")
+        with contextlib.suppress(FileExistsError):
+            os.link(fresh, path)
+        fresh.unlink()
     if os.name == "posix" and path.stat().st_mode & 0o077:
         raise TokenFileError(f"{path} can be read by others: remove it, and a new token is made")
     token = path.read_text().strip()

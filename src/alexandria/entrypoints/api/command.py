@@ -13,8 +13,10 @@ from collections.abc import AsyncIterator, Sequence
 
 from alexandria.domain.errors import AlexandriaError
 from alexandria.domain.transport import is_loopback
+from alexandria.entrypoints.api.access import with_admin_token
 from alexandria.entrypoints.api.server import listen, serve
 from alexandria.entrypoints.containers import open_for
+from alexandria.entrypoints.logs import configure_logs
 from alexandria.entrypoints.settings import Mode, Settings, SettingsError
 
 logger = logging.getLogger(__name__)
@@ -41,7 +43,10 @@ def run(host: str | None, port: int | None, *, worker: bool) -> int:
     if settings.mode is Mode.EDGE or (worker and settings.mode is not Mode.LOCAL):
         wanted = "LOCAL" if worker else "CLOUD, or LOCAL,"
         raise SettingsError([f"MODE: must be {wanted} for this command, not {settings.mode}"])
-    _log_to_stderr(settings)
+    configure_logs(settings)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # it tells of its start and end; so do we
+    settings = with_admin_token(settings)
+    configure_logs(settings)  # again: now it knows the token that may have been made, and hides it
     host = host or ("127.0.0.1" if settings.mode is Mode.LOCAL else "0.0.0.0")  # noqa: S104  # meant: a container
     listening = listen(host, _port() if port is None else port)
     with contextlib.closing(listening):
@@ -60,16 +65,14 @@ def _port() -> int:
     return int(text)
 
 
-def _log_to_stderr(settings: Settings) -> None:
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-
-
 async def _run(settings: Settings, listening: socket.socket, *, worker: bool) -> int:
     address, port = listening.getsockname()[:2]
     loopback = is_loopback(address)
     async with open_for(settings) as plane, _worker_beside() if worker else contextlib.nullcontext():
         logger.info("serving at http://%s:%d", f"[{address}]" if ":" in address else address, port)
-        return await serve(plane, listening, loopback=loopback)
+        code = await serve(plane, listening, loopback=loopback)
+        logger.info("every request is answered; closing the stores")
+        return code
 
 
 @contextlib.asynccontextmanager

@@ -8,10 +8,10 @@ import re
 import secrets
 import time
 from collections.abc import Collection
-from contextvars import ContextVar
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from alexandria.entrypoints.api.addresses import RateLimiter, TrustedProxies
 from alexandria.entrypoints.api.metrics import Metrics
@@ -24,8 +24,6 @@ MAX_PATH_BYTES = 4_096
 MAX_QUERY_BYTES = 8_192
 MAX_HEADERS = 100
 BODY_TIMEOUT_S = 10.0
-
-REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="-")
 
 LIVE = "/health/live"
 _OPEN = frozenset({LIVE})
@@ -86,7 +84,8 @@ class Gate:
         request_id = _request_id(headers.get(b"x-request-id", b""))
         peer = self._proxies.client_of(scope)
         scope["state"] = {"request_id": request_id, "peer": peer, "is_head": scope["method"] == "HEAD"}
-        REQUEST_ID.set(request_id)
+        clear_contextvars()
+        bind_contextvars(request_id=request_id)  # in every line that is logged from here on; each request is a task
         answer = _Answer(send, [(b"x-request-id", request_id.encode()), *self._cors(headers.get(b"origin", b""))])
         method = scope["method"]
         if method == "HEAD":
@@ -95,7 +94,7 @@ class Gate:
         try:
             await self._answer(scope, headers, receive, answer, peer)
         except Exception:
-            logger.exception("a request failed", extra={"request_id": request_id})
+            logger.exception("a request failed")
             if answer.status and not answer.complete:
                 raise  # half an answer is out: only an end without its last piece tells the client
             if not answer.status:
@@ -231,7 +230,6 @@ def _log(scope: Scope, method: str, status: int, seconds: float) -> None:
         "status": status,
         "duration_ms": round(seconds * 1000, 1),
         "peer": scope["state"]["peer"],
-        "request_id": scope["state"]["request_id"],
     }
     logger.info("%(method)s %(route)s %(status)d in %(duration_ms).1f ms", fields, extra=fields)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -19,7 +20,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from alexandria.domain.errors import AlexandriaError
-from alexandria.entrypoints.api.access import Gatekeeper, admin_token
+from alexandria.entrypoints.api.access import Gatekeeper
 from alexandria.entrypoints.api.app import create_app, gated
 from alexandria.entrypoints.api.health import refusals
 from alexandria.entrypoints.api.problems import MEDIA_TYPE, ProblemError, problem_document
@@ -144,10 +145,11 @@ async def serve(plane: ControlPlane, listening: socket.socket, *, loopback: bool
 
     Raises:
         SettingsError: A setting names what cannot be used.
-        TokenFileError: The file with the token of this machine cannot be used.
     """
     settings = plane.settings
-    gatekeeper = Gatekeeper(admin_token(settings), settings.alexandria_read_token.get_secret_value())
+    gatekeeper = Gatekeeper(
+        settings.pharos_admin_token.get_secret_value(), settings.alexandria_read_token.get_secret_value()
+    )
     state = ApiState(plane, gatekeeper)
     app = gated(create_app(state), state, _own_names(listening) if loopback else ())
     config = uvicorn.Config(
@@ -164,6 +166,8 @@ async def serve(plane: ControlPlane, listening: socket.socket, *, loopback: bool
     )
     server = _Server(config, state)
     checking = asyncio.create_task(_check_access(plane, server))
+    gc.freeze()  # what is loaded by now stays
+    gc.enable()
     try:
         await server.serve(sockets=[listening])
     finally:
