@@ -266,19 +266,20 @@ def _read_tree(
             f"{repo} holds no source file of {', '.join(Language)}: "
             f"{len(tree.files):,} files were looked at, {len(tree.files) - len(paths):,} of them left out by rule"
         )
-    total = sum(tree.files[path] for path in languages)
+    sizes = {path: tree.files[path] for path in languages}
+    total = sum(sizes.values())
     not_read: dict[str, ReadStatus] = {}
     facts: list[SourceFacts] = []
     seen_bytes = reported_bytes = 0
-    parsable = [path for path in languages if tree.files[path] <= parser.max_file_bytes]
+    parsable = [path for path in languages if sizes[path] <= parser.max_file_bytes]
     too_large = (
         SourceFacts(path, language, ReadStatus.TOO_LARGE)
         for path, language in languages.items()
-        if tree.files[path] > parser.max_file_bytes
+        if sizes[path] > parser.max_file_bytes
     )
     for file in chain(too_large, parser.parse(tree.read(parsable), cancelled=cancelled)):
         facts.append(file)
-        seen_bytes += tree.files[file.path]
+        seen_bytes += sizes[file.path]
         if file.status is not ReadStatus.READ:
             not_read[file.path] = file.status
         if seen_bytes - reported_bytes >= total / _REPORTS_OF_PARSING:  # files come faster than anybody looks

@@ -7,16 +7,14 @@ import os
 import stat
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
-from operator import attrgetter
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from alexandria.adapters.git.layout import is_repository
 from alexandria.adapters.git.limits import SourceLimits
-from alexandria.adapters.git.listing import Listing, one_line
+from alexandria.adapters.git.listing import NOT_ASKED, Listing, one_line
 from alexandria.ports.repo_source import RepoNotFoundError, RepoSourceError, SourceTree
 
 # Without O_NONBLOCK the opening of a pipe waits for its other end, perhaps for ever.
@@ -33,7 +31,7 @@ class FolderTree(SourceTree):
         listing.check_not_empty(str(root))
         self.commit = commit
         self.dirty = dirty
-        self.files: Mapping[str, int] = dict(sorted(listing.files.items()))
+        self.files: Mapping[str, int] = _Sizes(root, listing.files)
         self.skipped: Mapping[str, int] = dict(listing.skipped)
         self._file_bytes = limits.file_bytes
         self._root = _Root(root)
@@ -70,6 +68,33 @@ class FolderTree(SourceTree):
         return content if len(content) <= self._file_bytes else None
 
 
+class _Sizes(Mapping[str, int]):
+    """Sizes by path, sorted. The disk is asked when somebody asks: of most files of a repository nobody does."""
+
+    def __init__(self, root: Path, sizes: Mapping[str, int]) -> None:
+        self._root = root
+        self._sizes = dict(sorted(sizes.items()))
+
+    def __getitem__(self, path: str) -> int:
+        size = self._sizes[path]
+        if size == NOT_ASKED:
+            try:
+                size = os.lstat(f"{self._root}/{path}").st_size
+            except OSError:
+                size = 0  # gone since it was listed: whoever reads it will see
+            self._sizes[path] = size
+        return size
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._sizes
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sizes)
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+
 def _read_up_to(descriptor: int, limit: int, *, expected: int) -> bytes:
     """Read a file to its end, but at most `limit` bytes: it may grow while it is read."""
     content = os.read(descriptor, min(expected + 1, limit))
@@ -96,25 +121,25 @@ def walk_folder(root: Path, limits: SourceLimits, stopped: threading.Event) -> L
         folder = f"{root}/{prefix}"  # text: tens of thousands of `Path`s take longer than the directories
         try:
             with os.scandir(folder) as found:
-                entries = sorted(found, key=attrgetter("name"))
+                entries = {entry.name: entry for entry in found}
         except OSError as error:
             if not prefix:
                 raise RepoNotFoundError(f"{one_line(str(root))} cannot be read: {error.strerror}") from error
             listing.skip("unreadable_directory")
             continue
-        if prefix and any(entry.name == ".git" for entry in entries) and is_repository(Path(folder)):
+        if entries.pop(".git", None) and prefix and is_repository(Path(folder)):
             listing.skip("nested_repository")
             continue
-        for entry in entries:
-            if entry.name == ".git":
-                continue
-            path = listing.path_of(os.fsencode(prefix + entry.name))
-            if path is None:
+        for name, entry in entries.items():
+            path = prefix + name
+            if not listing.takes(path):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 waiting.append(f"{path}/")
+            elif entry.is_file(follow_symlinks=False):
+                listing.files[path] = NOT_ASKED
             else:
-                _add(listing, path, partial(entry.stat, follow_symlinks=False))
+                listing.skip("symlink" if entry.is_symlink() else "special_file")
     return listing
 
 
@@ -133,14 +158,14 @@ def stat_files(root: Path, paths: Iterable[str], listing: Listing, stopped: thre
         if stopped.is_set():
             return
         if is_inside(path.rpartition("/")[0]):
-            _add(listing, path, partial(os.lstat, f"{root}/{path}"))
+            _add(listing, path, f"{root}/{path}")
         else:
             listing.skip("symlink")  # a directory of the path is one now
 
 
-def _add(listing: Listing, path: str, lstat: Callable[[], os.stat_result]) -> None:
+def _add(listing: Listing, path: str, place: str) -> None:
     try:
-        status = lstat()
+        status = os.lstat(place)
     except OSError:
         return
     if stat.S_ISREG(status.st_mode):

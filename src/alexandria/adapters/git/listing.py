@@ -11,6 +11,7 @@ from alexandria.ports.repo_source import EmptyRepositoryError, RepoLimitError
 # They end a line or turn its direction: one in a log, a table or a terminal says what is not so.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _NOT_UTF8 = re.compile("[\ud800-\udfff]")  # how `surrogateescape` spells such bytes
+NOT_ASKED = -1
 _NO_NAMES = frozenset({"", ".", "..", ".git"})
 
 
@@ -18,7 +19,7 @@ class Listing:
     """Collects the entries of one repository.
 
     Attributes:
-        files: Size in bytes by path.
+        files: Size in bytes by path; `NOT_ASKED` where nobody looked yet.
         skipped: Entries left out, by reason.
     """
 
@@ -34,21 +35,32 @@ class Listing:
         Raises:
             RepoLimitError: There are more entries than a repository may have.
         """
+        path = name.decode("utf-8", "surrogateescape")
+        return path if self.takes(path) else None
+
+    def takes(self, path: str) -> bool:
+        """Count one more entry and say whether it stays.
+
+        Args:
+            path: Its path; bytes that are not UTF-8 are spelled as `surrogateescape` spells them.
+
+        Raises:
+            RepoLimitError: There are more entries than a repository may have.
+        """
         self._seen += 1
         if self._seen > self._limits.files:
             raise RepoLimitError(
                 f"the repository has more than {self._limits.files:,} files: raise the limit `files`, or index a part",
                 limit="files",
             )
-        path = name.decode("utf-8", "surrogateescape")
-        reason = self._reason_to_skip(name, path)
+        reason = self._reason_to_skip(path)
         if reason:
             self.skip(reason)
-            return None
-        return path
+        return not reason
 
-    def _reason_to_skip(self, name: bytes, path: str) -> str:
-        if len(name) > self._limits.path_length:
+    def _reason_to_skip(self, path: str) -> str:
+        length = len(path) if path.isascii() else len(path.encode("utf-8", "surrogateescape"))
+        if length > self._limits.path_length:
             return "path_too_long"
         if not path.isprintable():  # a fast look first: nearly all names are
             if _NOT_UTF8.search(path):

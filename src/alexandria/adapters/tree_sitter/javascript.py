@@ -41,7 +41,11 @@ _KEYWORDS = (
 )
 _OVER_LITERAL = re.compile(rb"""[^'"`]*(?:'[^']*'?|"[^"]*"?|`[^`]*`?)?""")
 # Signs of an import that is no statement at the top of the file.
-_DEEP = (re.compile(rb"import\s*[(/?]"), re.compile(rb"require\s*[(?</]"), re.compile(rb"declare\s+module"))
+_DEEP = (
+    (b"import", re.compile(rb"import\s*[(/?]")),
+    (b"require", re.compile(rb"require\s*[(?</]")),
+    (b"declare", re.compile(rb"declare\s+module")),
+)
 _BLOCK_OR_LINE_COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)|//[^\n]*", re.DOTALL)
 _ESCAPE = re.compile(r"\\(?:u\{([0-9a-fA-F]{1,6})\}|u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(\r\n|.))", re.DOTALL)
 _SIMPLE_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "v": "\v", "0": "\0", "\n": "", "\r\n": ""}
@@ -129,7 +133,7 @@ def _captures(grammar: str, root: Node, content: bytes) -> dict[str, list[Node]]
     if last < 0:
         return {}
     cursor = tree_sitter.QueryCursor(_query(grammar, with_require=b"require" in content))
-    if root.has_error or any(sign.search(content) for sign in _DEEP):
+    if root.has_error or any(word in content and sign.search(content) for word, sign in _DEEP):
         end = _OVER_LITERAL.match(content, last)
         cursor.set_byte_range(0, end.end() if end else len(content))
     else:
