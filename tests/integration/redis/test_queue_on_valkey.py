@@ -278,6 +278,9 @@ async def test_entry_that_became_unreadable_does_not_keep_its_job_for_ever(
 async def test_each_call_costs_this_many_commands(store: TcpScriptStore, queue: RedisJobQueue) -> None:
     board = RedisStatusBoard(store)
     report = WorkerReport("w", WorkerStatus.idle())
+    for number in range(RULES.history_length):  # a full history, which forgets a record for each new one
+        await queue.enqueue(f"old-{number}", repo(number))
+        await queue.cancel(f"old-{number}")
     # The server's TIME is one of them; on Upstash it is asked for every ten minutes instead.
     costs = {"idle poll": await cost(store, lambda: queue.claim("w"))}
     costs["enqueue"] = await cost(store, lambda: queue.enqueue("a", FLASK))

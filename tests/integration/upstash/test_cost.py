@@ -17,7 +17,7 @@ from alexandria.domain.worker_status import WorkerStatus
 from alexandria.entrypoints.api.memo import Memo
 from alexandria.ports.job_queue import QueueRules
 from alexandria.ports.status_board import WorkerReport
-from contract.queues import FLASK, START, UpstashScriptStoreAt, record_of
+from contract.queues import FLASK, START, UpstashScriptStoreAt, record_of, repo
 from support.upstash_rest import rest_server
 from support.valkey import valkey_url
 
@@ -123,6 +123,9 @@ async def test_job_and_a_look_at_it_cost_this_many_commands(meter: Meter) -> Non
     queue, board = meter.queue, meter.board
     busy = WorkerReport("w", WorkerStatus.training(FLASK.url), "a", Phase.TRAINING)
     costs = {}
+    for number in range(100):  # a full history, which forgets a record for each new one
+        await queue.enqueue(f"old-{number}", repo(number))
+        await queue.cancel(f"old-{number}")
 
     async def note(name: str) -> None:
         costs[name] = await meter.commands()

@@ -67,9 +67,39 @@ local function save(job)
   redis.call('HSET', JOBS, job.id, cjson.encode(job))
 end
 
+local function id_of(text)
+  local readable, entry = pcall(cjson.decode, text)
+  if readable and type(entry) == 'table' then
+    return entry.job_id
+  end
+  return string.match(text, '"job_id":%s*"([^"\\]+)"')
+end
+
+-- Forget ended jobs whose record somebody made unreadable or took out.
+local function sweep()
+  if redis.call('HLEN', ENDED) <= rules.history_length then
+    return
+  end
+  local known = {}
+  for _, text in ipairs(redis.call('LRANGE', HISTORY, 0, -1)) do
+    known[id_of(text) or ''] = true
+  end
+  for _, id in ipairs(redis.call('HKEYS', ENDED)) do
+    if not known[id] then
+      redis.call('HDEL', ENDED, id)
+    end
+  end
+end
+
+-- Put a record at the head; what leaves the history at its end takes its ended job along.
 local function add_to_history(text)
-  redis.call('LPUSH', HISTORY, text)
-  redis.call('LTRIM', HISTORY, 0, rules.history_length - 1)
+  local length = redis.call('LPUSH', HISTORY, text)
+  for _ = rules.history_length + 1, length do
+    local id = id_of(redis.call('RPOP', HISTORY))
+    if not id or redis.call('HDEL', ENDED, id) == 0 then
+      sweep()
+    end
+  end
 end
 
 -- Sort jobs by a time, then by id.
@@ -184,14 +214,6 @@ local function position(id)
   return 0
 end
 
-local function id_of(text)
-  local readable, entry = pcall(cjson.decode, text)
-  if readable and type(entry) == 'table' then
-    return entry.job_id
-  end
-  return string.match(text, '"job_id":%s*"([^"\\]+)"')
-end
-
 local function record_of(id)
   for _, text in ipairs(redis.call('LRANGE', HISTORY, 0, -1)) do
     if id_of(text) == id then
@@ -199,22 +221,6 @@ local function record_of(id)
     end
   end
   return nil
-end
-
--- Forget ended jobs whose record has left the history.
-local function sweep()
-  if redis.call('HLEN', ENDED) <= rules.history_length then
-    return
-  end
-  local known = {}
-  for _, text in ipairs(redis.call('LRANGE', HISTORY, 0, -1)) do
-    known[id_of(text) or ''] = true
-  end
-  for _, id in ipairs(redis.call('HKEYS', ENDED)) do
-    if not known[id] then
-      redis.call('HDEL', ENDED, id)
-    end
-  end
 end
 
 local function finish(job, state, text)
@@ -226,7 +232,6 @@ local function finish(job, state, text)
   job.state, job.due_us, job.cancel = state, nil, nil
   redis.call('HSET', ENDED, job.id, cjson.encode(job))
   add_to_history(text)
-  sweep()
 end
 
 local function finish_waiting(job, state, reason)
