@@ -7,7 +7,6 @@ import contextlib
 import errno
 import functools
 import io
-import logging
 import posixpath
 import re
 import shlex
@@ -42,7 +41,7 @@ from alexandria.entrypoints.library import MAX_SEED, Alexandria
 from alexandria.entrypoints.migrate import migrate as migrate_database
 from alexandria.entrypoints.progress import watched
 from alexandria.entrypoints.settings import Settings
-from alexandria.entrypoints.worker import default_worker_id, work
+from alexandria.entrypoints.worker import worker
 from alexandria.ports.catalog import MAX_DEPTH, Direction
 from alexandria.ports.job_queue import RunningJob
 
@@ -560,14 +559,7 @@ def status(as_json: JsonOption = False) -> None:
         typer.echo(show.plain(text).plain)
 
 
-@app.command()
-@_errors_told
-def worker(
-    once: Annotated[bool, typer.Option("--once", help="End when no job waits.")] = False,
-) -> None:
-    """Index what is in the queue, one job after the other, until Ctrl-C (which gives the job back)."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    _with_alexandria(lambda alx: work(alx, default_worker_id(), once=once))
+app.command("worker")(_errors_told(worker))
 
 
 @app.command()

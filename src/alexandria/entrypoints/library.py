@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -16,12 +17,13 @@ from alexandria.application.index import (
     index_repository,
     read_code_graph,
 )
-from alexandria.application.jobs import WorkedOff, work_off_one
+from alexandria.application.jobs import WorkedOff, WorkRules, work_off
+from alexandria.application.pacing import Timer
+from alexandria.application.presence import Presence
 from alexandria.domain.errors import InvalidRepoUrlError
 from alexandria.domain.repo_url import LocalRepo, Origin, RepoUrl, checked_ref
 from alexandria.domain.selection import Selection
 from alexandria.domain.snapshot import Snapshot
-from alexandria.domain.worker_status import WorkerStatus
 from alexandria.entrypoints.containers import open_for
 from alexandria.entrypoints.control_plane import ControlPlane, listed, looks_like_a_path
 from alexandria.entrypoints.settings import Mode, Settings
@@ -31,7 +33,7 @@ from alexandria.ports.graph_embedder import GraphEmbedder
 from alexandria.ports.job_queue import JobQueue
 from alexandria.ports.repo_source import RepoSource
 from alexandria.ports.source_parser import SourceParser
-from alexandria.ports.status_board import StatusBoard, WorkerReport
+from alexandria.ports.status_board import StatusBoard
 from alexandria.ports.vector_store import VectorStore
 
 METHODS = ("node2vec", "prone")
@@ -220,25 +222,40 @@ class Alexandria(ControlPlane):
             progress=progress,
         )
 
-    async def work_off_one(self, worker_id: str) -> WorkedOff | None:
-        """Claim a job and run it to the end of its attempt; return None if none waits."""
-        return await work_off_one(
-            worker_id,
+    def work_rules(self, worker_id: str, *, stop: asyncio.Event | None = None, timer: Timer | None = None) -> WorkRules:
+        """Return what a worker of this name works with.
+
+        Args:
+            worker_id: Names it to the queue and on the board.
+            stop: Set it to make the worker stop.
+            timer: What time it is; None for the time of this machine.
+        """
+        settings, timer = self.settings, timer or Timer()
+        # A busy worker speaks at its heartbeats, which may lie further apart than the words of an idle one.
+        ttl_s = max(3 * settings.presence_seconds, settings.heartbeat_seconds + settings.presence_seconds)
+        return WorkRules(
             queue=self.queue,
-            board=self.board,
+            presence=Presence(worker_id, self.board, timer, every_s=settings.presence_seconds, ttl_s=ttl_s),
             clock=self.clock,
             index=lambda repo, ref, token, progress: self._index(repo, token, ref=ref, progress=progress),
-            heartbeat_s=self.settings.heartbeat_seconds,
-            status_ttl_s=self.settings.lease_seconds,
+            heartbeat_s=settings.heartbeat_seconds,
+            lease_s=settings.lease_seconds,
+            timer=timer,
+            stop=stop or asyncio.Event(),
         )
 
-    async def say_idle(self, worker_id: str) -> None:
-        """Put up that a worker waits for jobs."""
-        await self.board.publish(WorkerReport(worker_id, WorkerStatus.idle()), ttl_s=self.settings.lease_seconds)
+    async def work_off_one(self, worker_id: str) -> WorkedOff | None:
+        """Claim a job and run it to the end of its attempt; return None if none waits.
 
-    async def take_off_the_board(self, worker_id: str) -> None:
-        """Put up that a worker has stopped."""
-        await self.board.publish(WorkerReport(worker_id, WorkerStatus.offline()), ttl_s=self.settings.lease_seconds)
+        Raises:
+            JobQueueError: The queue does not answer.
+        """
+        claim = await self.queue.claim(worker_id)
+        return await work_off(claim, self.work_rules(worker_id)) if claim is not None else None
+
+    def load_embedder(self, method: str = "node2vec") -> GraphEmbedder:
+        """Return what trains, on the device that the settings choose; loading it takes seconds: meant for a thread."""
+        return self._make_embedder(method)
 
     def _source_of(self, origin: Origin) -> RepoSource[Any]:
         return self._local_source if isinstance(origin, LocalRepo) else self._remote_source

@@ -348,7 +348,9 @@ def test_doctor_finds_nothing_wrong_here_and_says_what_is_wrong_elsewhere(run: C
     done = run("doctor", "--json")
     assert done.code == 0, done.out
     checks = {check["name"]: check["verdict"] for check in done.json["checks"]}
-    assert set(checks) == {"python", "settings", "git", "data directory", "parsers", "pytorch"}
+    assert set(checks) == {
+        *("python", "settings", "data directory", "queue", "catalog", "vectors", "git", "parsers", "pytorch"),
+    }
     assert "fault" not in checks.values()
     (tmp_path / "file").write_text("")
     broken = Command(tmp_path / "file" / "data", {"PATH": "/nonexistent", "QUEUE_CAP": "x"})("doctor", "--json")
