@@ -96,7 +96,7 @@ def test_every_command_of_a_guide_exists_with_its_options(page: Path) -> None:
             assert option in section.partition("\n## ")[0], f"alexandria {command} has no {option}"
 
 
-@pytest.mark.parametrize("page", GUIDES + [ROOT / "docs/cost.md"], ids=name_of)
+@pytest.mark.parametrize("page", [*GUIDES, ROOT / "docs/cost.md"], ids=name_of)
 def test_every_file_that_a_guide_names_exists(page: Path) -> None:
     named = set(
         re.findall(r"(?<![\w/.@=-])((?:src/alexandria|tests|scripts|benchmarks|deploy|docs)/[\w./-]*\w)", code_of(page))
