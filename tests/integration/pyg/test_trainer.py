@@ -77,6 +77,39 @@ def test_steps_are_those_of_autograd_and_sparse_adam_on_pygs_loss(chunk: int) ->
     assert torch.equal(ours[20:], start[20:])
 
 
+def test_band_decays_with_the_distance() -> None:
+    band = window_band(20, 10, 0.5)
+    assert torch.equal(band > 0, window_band(20, 10) > 0)
+    assert band[0, 1:10].tolist() == [0.5**k for k in range(9)]
+    assert band[10, 11] == 1.0
+    assert torch.equal(band, band.t())
+
+
+@pytest.mark.parametrize("decay", [1.0, 0.6, 0.01])
+def test_gradient_with_a_decay_is_that_of_autograd_on_the_weighted_mean(decay: float) -> None:
+    start = 0.3 * torch.randn(30, 8, generator=torch.Generator().manual_seed(1))
+    walks, others = draws(0)
+    theirs = start.clone().requires_grad_()
+    first, second = window_band(6, 4).triu().nonzero().t()
+    weight = decay ** (second - first - 1).to(torch.float32)
+    score = (theirs[walks[:, first]] * theirs[walks[:, second]]).sum(-1)
+    positive = (torch.nn.functional.softplus(-score) * weight).sum() / (len(walks) * weight.sum())
+    a, b = (1 - torch.eye(4)).nonzero().t()
+    negative = torch.nn.functional.softplus((theirs[others[:, a]] * theirs[others[:, b]]).sum(-1)).mean()
+    loss = positive + 0.03 * negative
+    (expected,) = torch.autograd.grad(loss, theirs)
+    shape = StepShape(walks=12, chunk=12, blocks=3, block=4)
+    skip_gram = SkipGram(
+        start.clone(), walk_length=6, context_size=4, window_decay=decay, negative_weight=0.03, shape=shape
+    )
+    measured = skip_gram._add_walks(walks, True)
+    measured_negative = skip_gram._add_others(others, True)
+    assert measured is not None
+    assert measured_negative is not None
+    assert (measured + measured_negative).item() == pytest.approx(loss.item(), rel=1e-5)
+    torch.testing.assert_close(-skip_gram._gradient, expected, rtol=1e-4, atol=1e-6)
+
+
 def test_negatives_weigh_what_is_asked() -> None:
     start = 0.3 * torch.randn(30, 8, generator=torch.Generator().manual_seed(1))  # PyG loses digits above σ(15)
     walks, others = draws(0)

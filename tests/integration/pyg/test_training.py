@@ -4,6 +4,9 @@ import logging
 import subprocess
 import sys
 import warnings
+import weakref
+from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -17,11 +20,13 @@ from alexandria.adapters.pyg.placement import (
     GPU_PAYS_FROM,
     Placement,
     bytes_per_walk,
+    is_out_of_memory,
     place,
     with_less_on_failure,
 )
 from alexandria.adapters.pyg.quality import edge_auc, non_edges, split
 from alexandria.adapters.pyg.settings import Node2VecSettings
+from alexandria.adapters.pyg.trainer import SkipGram
 from alexandria.adapters.pyg.training import train
 from alexandria.domain.graph import DependencyGraph
 from alexandria.domain.imports.outcome import EdgeKind
@@ -117,8 +122,37 @@ def test_combination_keeps_the_mean_cosine_where_the_dimension_allows() -> None:
 def test_repeats_and_self_loops_change_nothing() -> None:
     edges = clusters(6, 8)
     loops = np.stack([np.arange(48), np.arange(48)])
-    noisy = np.concatenate([edges, edges[::-1], edges, loops], axis=1)
+    noisy = np.concatenate([edges, loops, edges], axis=1)
     assert np.array_equal(train(edges, 48, 0, QUICK).vectors, train(noisy, 48, 0, QUICK).vectors)
+
+
+@pytest.mark.parametrize("method", ["node2vec", "prone"])
+def test_direction_of_imports_matters_to_the_in_degree_alone(method: Literal["node2vec", "prone"]) -> None:
+    edges = clusters(6, 8)
+    undirected = replace(QUICK, method=method, in_degree_exponent=0.0)
+    plain = train(edges, 48, 0, undirected).vectors
+    assert np.array_equal(plain, train(edges[::-1], 48, 0, undirected).vectors)
+    forward, backward = (
+        train(directed, 48, 0, replace(QUICK, method=method)).vectors for directed in (edges, edges[::-1])
+    )
+    assert np.array_equal(forward, backward) == (method == "prone")
+
+
+def test_files_that_share_a_popular_import_alone_are_further_apart_than_those_that_share_a_rare_one() -> None:
+    # Ten pairs of files; each pair shares a module of its own, and all twenty import one more.
+    pairs = np.arange(20)
+    edges = np.stack([np.tile(pairs, 2), np.concatenate([20 + pairs // 2, np.full(20, 30)])])
+
+    def gap(exponent: float) -> float:
+        settings = Node2VecSettings(epochs=10, walks_per_node=10, in_degree_exponent=exponent)
+        unit = train(edges, 31, 0, settings).vectors[:20]
+        unit = unit / np.linalg.norm(unit, axis=1, keepdims=True)
+        cosine = unit @ unit.T
+        partner = cosine[pairs, pairs ^ 1]
+        others = (cosine.sum(axis=1) - 1 - partner) / 18
+        return float((partner - others).mean())
+
+    assert gap(1.0) > gap(0.0) + 0.03
 
 
 def test_equal_weights_weigh_nothing_and_unequal_ones_do() -> None:
@@ -238,6 +272,58 @@ def test_out_of_memory_everywhere_is_said_so() -> None:
     assert card.asked[-1] == ("cpu", FEWEST_WALKS)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+        MemoryError(),
+    ],
+    ids=str,
+)
+def test_want_of_memory_is_known_in_all_its_words(error: Exception) -> None:
+    assert is_out_of_memory(error)
+
+
+def test_memory_of_a_failed_attempt_is_free_before_the_next() -> None:
+    alive: list[bool] = []
+    held: list[weakref.ref[torch.Tensor]] = []
+
+    def train_on(placement: Placement) -> None:
+        alive.extend(reference() is not None for reference in held)
+        if placement.device == "cpu":
+            return
+        buffer = torch.zeros(1000)
+        held.append(weakref.ref(buffer))
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.warns(RuntimeWarning):
+        with_less_on_failure(train_on, Placement("cuda:0", 1000))
+    assert alive
+    assert not any(alive)
+
+
+def test_progress_never_falls_when_memory_runs_out_midway(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[int] = []
+    step = SkipGram.step
+
+    def failing_once(self: SkipGram, *arguments: Any, **options: Any) -> Any:
+        steps.append(1)
+        if len(steps) == 90:
+            raise torch.OutOfMemoryError("simulated")
+        return step(self, *arguments, **options)
+
+    monkeypatch.setattr(SkipGram, "step", failing_once)
+    seen: list[float] = []
+    with pytest.warns(RuntimeWarning, match="out of memory on cpu"):
+        train(clusters(6, 8), 48, 0, Node2VecSettings(), progress=lambda at: seen.append(at.fraction))
+    assert len(steps) == 290
+    assert seen == sorted(seen)
+    assert seen[-1] == 1.0
+
+
 def test_other_errors_are_not_taken_for_a_want_of_memory() -> None:
     def broken(_: Placement) -> None:
         raise RuntimeError("index out of range")
@@ -247,27 +333,46 @@ def test_other_errors_are_not_taken_for_a_want_of_memory() -> None:
 
 
 def test_small_graphs_stay_on_the_cpu_unless_the_gpu_is_asked_for() -> None:
-    free = 8 * 2**30
+    def free() -> int:
+        return 8 * 2**30
+
     small, large = GPU_PAYS_FROM - 1, GPU_PAYS_FROM
     auto, cuda, cpu = (Node2VecSettings(device=device) for device in ("auto", "cuda", "cpu"))
     assert place(auto, small, 5 * small, free).device == "cpu"
     assert place(auto, large, 5 * large, free).device == "cuda:0"
     assert place(cuda, small, 5 * small, free).device == "cuda:0"
     assert place(cpu, large, 5 * large, free).device == "cpu"
-    missing = place(cuda, large, 5 * large, None)
+    missing = place(cuda, large, 5 * large, lambda: None)
     assert missing.device == "cpu"
     assert "asked for" in missing.notes[0]
 
 
 def test_step_on_a_gpu_is_bound_by_memory_and_by_quality() -> None:
     settings = Node2VecSettings(device="cuda")
-    roomy = place(settings, 1_000_000, 5_000_000, 140 * 2**30)
+    roomy = place(settings, 1_000_000, 5_000_000, lambda: 140 * 2**30)
     assert roomy.walks_per_step == 1_000_000 * settings.walks_per_node // 100
     assert "stays empty" in roomy.notes[0]
-    tight = place(settings, 1_000_000, 5_000_000, 3 * 2**30)
+    tight = place(settings, 1_000_000, 5_000_000, lambda: 4 * 2**30)
     assert tight.walks_per_step < roomy.walks_per_step
-    assert tight.planned_bytes <= 0.7 * 3 * 2**30 + bytes_per_walk(settings)
-    assert "stays empty" not in tight.notes[0]
+    assert tight.planned_bytes <= 0.7 * 4 * 2**30 + bytes_per_walk(settings)
+    assert "as much as a plan may take" in tight.notes[0]
+    asked = place(Node2VecSettings(device="cuda", walks_per_step=500), 50_000, 250_000, lambda: 140 * 2**30)
+    assert asked.walks_per_step == 500
+    assert "the settings ask" in asked.notes[0]
+
+
+def test_graph_that_cannot_fit_the_card_is_not_tried_there() -> None:
+    placement = place(Node2VecSettings(device="cuda"), 1_000_000, 5_000_000, lambda: 2**30)
+    assert placement.device == "cpu"
+    assert "do not fit" in placement.notes[0]
+
+
+def test_the_gpu_is_not_asked_where_the_graph_stays_on_the_cpu_anyway() -> None:
+    def started() -> int:
+        raise AssertionError("the driver was started for nothing")
+
+    place(Node2VecSettings(device="cpu"), 10**6, 10**7, started)
+    place(Node2VecSettings(device="auto"), GPU_PAYS_FROM - 1, 10**6, started)
 
 
 def test_auc_is_that_of_all_comparisons() -> None:
@@ -307,6 +412,9 @@ def test_no_node_loses_its_last_link_to_the_measure() -> None:
         {"p": 0.0},
         {"q": float("inf")},
         {"learning_rate": -1.0},
+        {"window_decay": 0.0},
+        {"window_decay": 1.1},
+        {"in_degree_exponent": -0.5},
         {"walks_per_step": 0},
         {"seeds": 0},
         {"threads": 0},

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from alexandria.adapters.pyg.adjacency import Adjacency, build_adjacency, undirected_pairs
-from alexandria.adapters.pyg.walker import RandomWalker
+from alexandria.adapters.pyg.adjacency import Adjacency, build_adjacency, damped_by_in_degree, undirected_pairs
+from alexandria.adapters.pyg.walker import RandomWalker, alias_table
 
 # 0-1-2 is a triangle, 3 hangs on 1, 4 closes a square 1-3-4-2, 5 is a leaf of 4.
 EDGES = [(0, 1), (1, 2), (0, 2), (1, 3), (3, 4), (4, 2), (4, 5)]
@@ -97,3 +97,36 @@ def test_parallel_and_opposite_edges_are_one_pair_of_the_largest_weight() -> Non
     assert pairs.tolist() == [[0, 0], [1, 2]]
     assert weight is not None
     assert weight.tolist() == [5.0, 0.5]
+
+
+def test_alias_table_gives_each_entry_its_share() -> None:
+    for seed in range(40):
+        generator = torch.Generator().manual_seed(seed)
+        nodes = 2 + seed
+        edges = torch.randint(nodes, (2, 6 * nodes), generator=generator)
+        if seed % 3:  # from nearly even to one edge that outweighs all others
+            weight = torch.rand(edges.shape[1], generator=generator, dtype=torch.float64).pow(seed % 9) + 1e-6
+        else:  # many equal ones, so that sums of what is lacking and of what is there meet exactly
+            weight = torch.randint(1, 4, (edges.shape[1],), generator=generator).to(torch.float64)
+        pairs, pair_weight = undirected_pairs(edges, nodes, weight)
+        graph = build_adjacency(pairs, nodes, pair_weight)
+        assert graph.weight is not None
+        own, alias = alias_table(graph, graph.weight)
+        rows = torch.repeat_interleave(torch.arange(nodes), graph.degree)
+        assert torch.equal(rows[alias], rows)
+        chance = own.clone().index_add_(0, alias, 1 - own) / graph.degree[rows]
+        total = torch.zeros(nodes, dtype=torch.float64).index_add_(0, rows, graph.weight)
+        torch.testing.assert_close(chance, graph.weight / total[rows], rtol=0, atol=1e-8)
+
+
+def test_damping_divides_by_the_in_degree_of_what_is_imported() -> None:
+    edges = torch.tensor([[0, 1, 2, 2, 3, 0], [3, 3, 3, 3, 0, 0]])  # 3 is imported by three files, one of them twice
+    damped = damped_by_in_degree(edges, 4, 0.5, None)
+    assert damped is not None
+    assert damped.tolist() == pytest.approx([3**-0.5] * 4 + [1.0, 1.0])
+    weighted = damped_by_in_degree(edges, 4, 1.0, torch.tensor([1.0, 2.0, 3.0, 3.0, 4.0, 5.0]))
+    assert weighted is not None
+    assert weighted.tolist() == pytest.approx([1 / 3, 2 / 3, 1.0, 1.0, 4.0, 5.0])
+    assert damped_by_in_degree(edges, 4, 0.0, None) is None
+    ring = torch.stack([torch.arange(5), (torch.arange(5) + 1) % 5])
+    assert damped_by_in_degree(ring, 5, 0.5, None) is None

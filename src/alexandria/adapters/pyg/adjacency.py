@@ -45,6 +45,27 @@ class Adjacency:
         return Adjacency(self.rowptr.to(device), self.col.to(device), self.degree.to(device), weight)
 
 
+def damped_by_in_degree(edge_index: Tensor, num_nodes: int, exponent: float, weight: Tensor | None) -> Tensor | None:
+    """Return the weights of edges divided by a power of the in-degree of the end that is imported.
+
+    Args:
+        edge_index: Shape (2, E), int64: importer, imported. Parallel edges count once, self-loops do not.
+        num_nodes: Number of nodes.
+        exponent: Power of the in-degree; 0 changes nothing.
+        weight: Shape (E,), or None for all alike.
+
+    Returns:
+        Shape (E,), float64, above 0; None when all weigh the same.
+    """
+    if exponent and edge_index.numel():
+        importer, imported = edge_index
+        key = torch.unique((importer * num_nodes + imported)[importer != imported])
+        in_degree = torch.bincount(key % num_nodes, minlength=num_nodes).clamp_(min=1).to(torch.float64)
+        damping = in_degree[imported].pow_(-exponent)
+        weight = damping if weight is None else damping * weight
+    return None if weight is None or bool((weight == weight[:1]).all()) else weight
+
+
 def undirected_pairs(edge_index: Tensor, num_nodes: int, weight: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """Return each linked pair once, without self-loops.
 

@@ -126,6 +126,7 @@ class FusedNode2Vec(Node2Vec):  # type: ignore[misc]  # torch_geometric's module
         epochs: int,
         *,
         learning_rate: float = 0.01,
+        window_decay: float = 1.0,
         negative_weight: float = 1.0,
         walks_per_step: int = 1250,
         held_back: Tensor | None = None,
@@ -135,13 +136,15 @@ class FusedNode2Vec(Node2Vec):  # type: ignore[misc]  # torch_geometric's module
     ) -> None:
         """Train the vectors in place; nothing happens on a graph without edges.
 
-        The loss is that of `loss`: the mean over all pairs of walks that share a window plus the mean over
-        negatives. Negatives are drawn uniformly from the linked nodes. Adam moves only the rows that a step
-        touches, by the rule of torch.optim.SparseAdam.
+        The loss is that of `loss`: the mean over all pairs of walks that share a window, a weighted one if
+        `window_decay` is below 1, plus the mean over negatives. Negatives are drawn uniformly from the linked
+        nodes. Adam moves only the rows that a step touches, by the rule of torch.optim.SparseAdam.
 
         Args:
             epochs: Passes; each starts `walks_per_node` walks at every linked node, in a shuffled order.
             learning_rate: Adam's, at the first step; it falls evenly to a tenth.
+            window_decay: What a pair weighs for each step of the walk further apart than neighbours, in (0, 1];
+                1 in `loss`.
             negative_weight: What the negatives weigh in the loss; 1 in `loss`.
             walks_per_step: At most so many walks make a step; fewer where the training would have less than
                 `FEWEST_STEPS`. All steps are of equal size, give or take one walk, because a last step of
@@ -169,6 +172,7 @@ class FusedNode2Vec(Node2Vec):  # type: ignore[misc]  # torch_geometric's module
             self.embedding.weight.detach(),
             walk_length=self.walk_length + 1,
             context_size=self.context_size,
+            window_decay=window_decay,
             negative_weight=negative_weight,
             shape=shape,
             never_wait=self.linked.is_cuda,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -27,6 +28,8 @@ STEPS_PER_EPOCH = 100
 CPU_STEP = 1250
 """Large enough that Adam's pass over the rows costs little beside the walks, small enough for the cache."""
 
+OUT_OF_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+
 T = TypeVar("T")
 
 
@@ -47,31 +50,47 @@ class Placement:
     notes: tuple[str, ...] = ()
 
 
-def place(settings: Node2VecSettings, linked: int, pairs: int, free_bytes: int | None) -> Placement:
+def place(
+    settings: Node2VecSettings, linked: int, pairs: int, free_bytes: Callable[[], int | None] = lambda: None
+) -> Placement:
     """Choose the device and the size of a step.
 
     Args:
         settings: What was asked for.
         linked: Nodes with an edge.
         pairs: Linked pairs.
-        free_bytes: Free memory of the GPU; None when there is none.
+        free_bytes: Answers the free memory of the GPU; None when there is none. Not asked where the graph stays on
+            the CPU anyway, as the question alone starts the driver, which takes a second and half a GiB.
     """
-    on_gpu = free_bytes is not None and (
-        settings.device == "cuda" or (settings.device == "auto" and linked >= GPU_PAYS_FROM)
-    )
-    if not on_gpu or free_bytes is None:
-        walks = settings.walks_per_step or CPU_STEP
-        notes = ("a GPU was asked for and there is none; trained on the CPU",) if settings.device == "cuda" else ()
-        return Placement("cpu", walks, planned_bytes(settings, linked, pairs, walks), notes)
+    wanted = settings.device == "cuda" or (settings.device == "auto" and linked >= GPU_PAYS_FROM)
+    free = free_bytes() if wanted else None
+    if free is None:
+        missing = settings.device == "cuda"
+        return _on_cpu(settings, linked, pairs, "a GPU was asked for and there is none" if missing else None)
     fixed = planned_bytes(settings, linked, pairs, 0)
-    fit = int((MOST_OF_CARD * free_bytes - fixed) // bytes_per_walk(settings))
+    fit = int((MOST_OF_CARD * free - fixed) // bytes_per_walk(settings))
+    if fit < FEWEST_WALKS:
+        return _on_cpu(settings, linked, pairs, f"{fixed / 2**20:.0f} MiB do not fit into the free memory of the card")
     ceiling = max(linked * settings.walks_per_node // STEPS_PER_EPOCH, CPU_STEP)
-    walks = max(min(settings.walks_per_step or ceiling, fit), FEWEST_WALKS)
+    walks = min(settings.walks_per_step or ceiling, fit)
     planned = planned_bytes(settings, linked, pairs, walks)
-    note = f"planned {planned / 2**20:.0f} MiB, {planned / free_bytes:.1%} of the free memory of the card"
-    if walks < fit:
-        note += f"; steps above {walks} walks would leave too few of them, so the rest of the card stays empty"
-    return Placement("cuda:0", walks, planned, (note,))
+    return Placement("cuda:0", walks, planned, (_of_the_card(planned, free, walks, fit, settings),))
+
+
+def _on_cpu(settings: Node2VecSettings, linked: int, pairs: int, why: str | None) -> Placement:
+    walks = settings.walks_per_step or CPU_STEP
+    notes = () if why is None else (f"{why}; trained on the CPU",)
+    return Placement("cpu", walks, planned_bytes(settings, linked, pairs, walks), notes)
+
+
+def _of_the_card(planned: int, free: int, walks: int, fit: int, settings: Node2VecSettings) -> str:
+    """Say how much of the card is planned for, and why it is not more."""
+    share = f"planned {planned / 2**20:.0f} MiB, {planned / free:.1%} of the free memory of the card"
+    if walks == fit:
+        return f"{share}, which is as much as a plan may take"
+    if settings.walks_per_step is not None:
+        return f"{share}; the settings ask for steps of {walks} walks"
+    return f"{share}; steps above {walks} walks would leave too few of them, so the rest of the card stays empty"
 
 
 def bytes_per_walk(settings: Node2VecSettings) -> int:
@@ -81,9 +100,14 @@ def bytes_per_walk(settings: Node2VecSettings) -> int:
 
 
 def planned_bytes(settings: Node2VecSettings, linked: int, pairs: int, walks: int) -> int:
-    """Return what a training holds at most: vectors, gradient, moments, a change of each; the graph; a step."""
+    """Return what a training holds at most: vectors, gradient, moments, a change of each; the graph; a step.
+
+    Each pair is two entries of the graph, each with its end, weight, share and two targets, and there is a second
+    graph without the held-back pairs.
+    """
     states = 5 * 4 * linked * settings.dimension
-    return states + 4 * 8 * pairs + 4 * 8 * linked * settings.walks_per_node + walks * bytes_per_walk(settings)
+    graph = 2 * 2 * 5 * 8 * pairs
+    return states + graph + 4 * 8 * linked * settings.walks_per_node + walks * bytes_per_walk(settings)
 
 
 def with_less_on_failure(train_on: Callable[[Placement], T], first: Placement) -> T:
@@ -107,13 +131,25 @@ def with_less_on_failure(train_on: Callable[[Placement], T], first: Placement) -
                 raise EmbedderOutOfMemoryError("the graph does not fit into memory, even with the smallest step") from (
                     error
                 )
-            placement = _smaller(placement)
-            warnings.warn(placement.notes[-1], RuntimeWarning, stacklevel=2)
+            smaller = _smaller(placement)
+        # Only here, past the handler, are the failed attempt's tensors free: the traceback held them.
+        warnings.warn(smaller.notes[-1], RuntimeWarning, stacklevel=2)
+        _give_memory_back(placement)
+        placement = smaller
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether `error` says that memory ran out; torch's CPU allocator says so in words only."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    """Whether `error` says that memory ran out; torch's CPU allocator, the CUDA driver and cuBLAS say so in words."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return any(words in str(error) for words in OUT_OF_MEMORY)
+
+
+def _give_memory_back(placement: Placement) -> None:
+    """Let go of what a failed attempt left, so that a smaller one is not met by its remains."""
+    gc.collect()
+    if placement.device != "cpu":
+        torch.cuda.empty_cache()
 
 
 def _smaller(placement: Placement) -> Placement:

@@ -2,7 +2,7 @@
 
 PyG cuts each walk into windows and gathers both ends of every pair, so each row is fetched twenty times and the
 autograd graph is as large as all pairs. Here a walk is gathered once, E of shape (B, L, d); E·Eᵀ holds the scores of
-all its pairs, a banded mask keeps those that share a window, and (mask ∘ σ(-E·Eᵀ))·E is the gradient of all its
+all its pairs, a banded mask weighs those that share a window, and (mask ∘ σ(-E·Eᵀ))·E is the gradient of all its
 nodes. Negatives are blocks of uniformly drawn nodes, each against the others of its block.
 """
 
@@ -21,16 +21,17 @@ ROWS_AT_ONCE = 1024
 """Rows of an update whose buffers fit into the second-level cache together."""
 
 
-def window_band(walk_length: int, context_size: int) -> Tensor:
-    """Return the mask, shape (L, L), float32, symmetric, of the pairs of positions that PyG's windows pair.
+def window_band(walk_length: int, context_size: int, decay: float = 1.0) -> Tensor:
+    """Return what each pair of positions weighs, shape (L, L), float32, symmetric; zero where no window pairs them.
 
-    A window starts at each of the first L - context_size + 1 positions and pairs it with the rest of the window.
+    A window starts at each of the first L - context_size + 1 positions and pairs it with the rest of the window, as
+    in PyG. Neighbours weigh 1, and each step further apart multiplies by `decay`.
     """
     first = torch.arange(walk_length).unsqueeze(1)
     second = torch.arange(walk_length).unsqueeze(0)
     apart = second - first
     paired = (apart > 0) & (apart < context_size) & (first <= walk_length - context_size)
-    return (paired | paired.t()).to(torch.float32)
+    return (paired | paired.t()) * torch.pow(decay, (apart.abs() - 1).clamp_(min=0).to(torch.float32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class SkipGram:
         weight: Shape (M, d), float32, contiguous; trained in place.
         walk_length: Nodes of a walk.
         context_size: Nodes of a window.
+        window_decay: What a pair weighs for each step further apart than neighbours.
         negative_weight: What the loss of the negatives weighs beside that of the walks.
         shape: Size of a step.
         never_wait: Whether to leave out what makes the host wait for the device; for a GPU.
@@ -68,6 +70,7 @@ class SkipGram:
         *,
         walk_length: int,
         context_size: int,
+        window_decay: float = 1.0,
         negative_weight: float,
         shape: StepShape,
         never_wait: bool = False,
@@ -76,9 +79,9 @@ class SkipGram:
         self._steps = 0
         device = weight.device
         count, dimension = weight.shape
-        band = window_band(walk_length, context_size).to(device)
+        band = window_band(walk_length, context_size, window_decay).to(device)
         self._band = band
-        self._pairs_per_walk = float(band.sum()) / 2
+        self._weight_per_walk = float(band.sum()) / 2
         self._gradient = torch.zeros_like(weight)
         self._mean = torch.zeros_like(weight)
         self._variance = torch.zeros_like(weight)
@@ -98,7 +101,7 @@ class SkipGram:
         self._never_wait = never_wait
         self._rows_at_once = count if never_wait else min(ROWS_AT_ONCE, count)
         self._adam = tuple(empty(self._rows_at_once, dimension) for _ in range(1 if never_wait else 4))
-        # Both losses are means over pairs, as in PyG. A node is no negative of itself.
+        # Both losses are means over pairs, as in PyG (a weighted mean for walks). A node is no negative of itself.
         apart = 1.0 - torch.eye(shape.block, device=device)
         self._other_scale = apart * (-2.0 * negative_weight / (shape.blocks * shape.block * (shape.block - 1)))
 
@@ -120,7 +123,7 @@ class SkipGram:
         return positive + negative if positive is not None and negative is not None else None
 
     def _add_walks(self, walks: Tensor, with_loss: bool) -> Tensor | None:
-        scale = 1.0 / (walks.shape[0] * self._pairs_per_walk)
+        scale = 1.0 / (walks.shape[0] * self._weight_per_walk)
         band = self._band * scale
         loss = None
         for nodes in torch.split(walks, self._chunk):
@@ -131,7 +134,7 @@ class SkipGram:
             scores = self._scores[:count]
             torch.baddbmm(scores, rows, rows.transpose(1, 2), beta=0, alpha=-1, out=scores)
             if with_loss and loss is None:  # the first walks stand for all, which come in random order
-                loss = (torch.nn.functional.softplus(scores) * self._band).sum() / (2 * count * self._pairs_per_walk)
+                loss = (torch.nn.functional.softplus(scores) * self._band).sum() / (2 * count * self._weight_per_walk)
             scores.sigmoid_().mul_(band)
             gradient = torch.bmm(scores, rows, out=self._row_gradient[:count])
             self._gradient.index_add_(0, flat, gradient.view(flat.numel(), -1))

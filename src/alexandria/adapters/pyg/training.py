@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from alexandria.adapters.pyg.adjacency import build_adjacency, undirected_pairs
+from alexandria.adapters.pyg.adjacency import build_adjacency, damped_by_in_degree, undirected_pairs
 from alexandria.adapters.pyg.combine import combine
 from alexandria.adapters.pyg.model import FusedNode2Vec
 from alexandria.adapters.pyg.placement import Placement, free_gpu_bytes, place, with_less_on_failure
@@ -99,7 +99,8 @@ def train(
     Sets torch to one thread while it runs, for the whole process, and back afterwards.
 
     Args:
-        edge_index: Shape (2, E), each in [0, num_nodes); any direction, repeats and self-loops allowed.
+        edge_index: Shape (2, E), importer and imported, each in [0, num_nodes); repeats and self-loops allowed.
+            Walks go both ways; only `in_degree_exponent` asks for the direction.
         num_nodes: Number of nodes, N; may be 0.
         seed: At least 0.
         settings: How to train.
@@ -120,9 +121,10 @@ def train(
         elif settings.method == "prone":
             result = _factorise(graph, seed, settings, cancelled)
         else:
-            first = place(settings, graph.count, graph.pairs.shape[1], free_gpu_bytes())
+            first = place(settings, graph.count, graph.pairs.shape[1], free_gpu_bytes)
+            rising = _rising(progress)
             result = with_less_on_failure(
-                lambda placement: _train_all(graph, seed, settings, placement, _Watch(settings, progress, cancelled)),
+                lambda placement: _train_all(graph, seed, settings, placement, _Watch(settings, rising, cancelled)),
                 first,
             )
     progress(TrainingProgress(1.0, len(result.loss), result.loss[-1] if result.loss else None))
@@ -146,7 +148,10 @@ def _linked(
     edge_index: Int64s, num_nodes: int, weight: npt.NDArray[np.float64] | None, settings: Node2VecSettings
 ) -> _Linked:
     edges = torch.from_numpy(np.array(edge_index, dtype=np.int64))
-    pairs, pair_weight = undirected_pairs(edges, num_nodes, None if weight is None else torch.from_numpy(weight))
+    edge_weight = None if weight is None else torch.from_numpy(weight)
+    if settings.method == "node2vec":
+        edge_weight = damped_by_in_degree(edges, num_nodes, settings.in_degree_exponent, edge_weight)
+    pairs, pair_weight = undirected_pairs(edges, num_nodes, edge_weight)
     nodes = torch.bincount(pairs.reshape(-1), minlength=num_nodes).nonzero()[:, 0]
     pairs = torch.searchsorted(nodes, pairs)
     # The same pairs for every seed, so that two seeds learn the same graph.
@@ -159,6 +164,18 @@ def _linked(
 def _give_back_after(settings: Node2VecSettings) -> int:
     """Return the epoch after which the measure is taken and walks take the held-back pairs too."""
     return settings.epochs - max(1, settings.epochs // 5)
+
+
+def _rising(progress: Callable[[TrainingProgress], None]) -> Callable[[TrainingProgress], None]:
+    """Return `progress` with a fraction that waits where it was while a training that ran out of memory is repeated."""
+    furthest = 0.0
+
+    def report(at: TrainingProgress) -> None:
+        nonlocal furthest
+        furthest = max(furthest, at.fraction)
+        progress(replace(at, fraction=furthest))
+
+    return report
 
 
 class _Watch:
@@ -226,7 +243,8 @@ def _train_all(graph: _Linked, seed: int, settings: Node2VecSettings, placement:
             trained = list(pool.map(train_one, range(settings.seeds)))
     notes = placement.notes
     if on_gpu:
-        notes += (f"peak {torch.cuda.max_memory_allocated(placement.device) / 2**20:.0f} MiB",)
+        peak, card = torch.cuda.max_memory_allocated(placement.device), torch.cuda.get_device_properties(0).total_memory
+        notes += (f"peak {peak / 2**20:.0f} MiB, {peak / card:.1%} of the card",)
     for note in notes:
         LOGGER.info("%s", note)
     aucs = [auc for _, auc in trained if auc is not None]
@@ -280,6 +298,7 @@ def _train_one(
     model.fit(
         settings.epochs,
         learning_rate=settings.learning_rate,
+        window_decay=settings.window_decay,
         negative_weight=settings.negative_weight,
         walks_per_step=placement.walks_per_step,
         held_back=graph.held_back,

@@ -7,6 +7,9 @@ from torch import Tensor
 
 from alexandria.adapters.pyg.adjacency import Adjacency
 
+FULL_SLOT = 1 << 31
+"""Parts of a slot of an alias table: fine enough for any chance, and a billion edges of it add up in 64 bits."""
+
 
 class RandomWalker:
     """Draws the walks of node2vec [1]_, section 3.2, exactly and from a seeded generator.
@@ -34,7 +37,13 @@ class RandomWalker:
         self._start = adjacency.rowptr[:-1].contiguous()
         self._last = max(adjacency.col.numel() - 1, 0)
         self._any_isolated = bool((adjacency.degree == 0).any())
-        self._cumulated = None if adjacency.weight is None else _cumulated(adjacency.weight)
+        self._total: Tensor = self._degree
+        self._own_share: Tensor | None = None
+        if adjacency.weight is not None:
+            self._total = _row_totals(adjacency, adjacency.weight)
+            self._own_share, alias = alias_table(adjacency, adjacency.weight)
+            # Both answers of an entry side by side, so that a step looks one of them up, not both.
+            self._targets = torch.stack([adjacency.col[alias], adjacency.col], dim=1).view(-1)
         self._keys = None if self._first_order else adjacency.keys()
 
     def walk(self, starts: Tensor, length: int, generator: torch.Generator) -> Tensor:
@@ -69,20 +78,19 @@ class RandomWalker:
         # float64, because 24 bits cannot address the neighbours of a large hub evenly.
         u = torch.rand(cur.shape, generator=generator, dtype=torch.float64, device=cur.device)
         start = self._start.index_select(0, cur)
-        if self._cumulated is None:
-            entry = u.mul_(self._degree.index_select(0, cur)).to(torch.int64).add_(start)
-        else:
-            below = self._cumulated[start]
-            total = self._cumulated[start + self._graph.degree[cur]] - below
-            entry = torch.searchsorted(self._cumulated, below + u * total, right=True) - 1
-            entry = torch.minimum(torch.maximum(entry, start), start + self._graph.degree[cur] - 1)
-        return self._graph.col.index_select(0, entry)  # several times faster than col[entry]
+        at = u.mul_(self._degree.index_select(0, cur))
+        slot = at.to(torch.int64)
+        entry = start.add_(slot)
+        if self._own_share is None:
+            return self._graph.col.index_select(0, entry)  # several times faster than col[entry]
+        own = at.sub_(slot) < self._own_share.index_select(0, entry)
+        return self._targets.index_select(0, entry.mul_(2).add_(own))
 
     def _second_order_step(self, prev: Tensor, cur: Tensor, generator: torch.Generator) -> Tensor:
         """Draw by rejection under an envelope of `most` · weight, with what 1/p exceeds `most` by put beside it."""
         most = max(1.0, 1.0 / self._q)  # the largest α of a node that is not `prev`
         extra = self._return_weight(cur, prev) * max(0.0, 1.0 / self._p - most)
-        back_share = extra / (most * self._total_weight(cur) + extra)
+        back_share = extra / (most * self._total.index_select(0, cur) + extra)
         # With one neighbour there is no choice, and a large p would reject it for long.
         back_share.masked_fill_(self._graph.degree.index_select(0, cur) == 1, 1.0)
         result = torch.empty_like(cur)
@@ -98,12 +106,6 @@ class RandomWalker:
             result[waiting[settled]] = torch.where(outright, before, proposal)[settled]
             waiting = waiting[~settled]
         return result
-
-    def _total_weight(self, node: Tensor) -> Tensor:
-        if self._cumulated is None:
-            return self._degree[node]
-        start = self._start[node]
-        return self._cumulated[start + self._graph.degree[node]] - self._cumulated[start]
 
     def _return_weight(self, cur: Tensor, prev: Tensor) -> Tensor:
         if self._graph.weight is None:
@@ -121,6 +123,66 @@ class RandomWalker:
         return self._keys
 
 
-def _cumulated(weight: Tensor) -> Tensor:
-    """Return [0, w0, w0 + w1, …], float64."""
-    return torch.cat([weight.new_zeros(1), torch.cumsum(weight, 0)])
+def _rows(adjacency: Adjacency) -> Tensor:
+    return torch.repeat_interleave(torch.arange(adjacency.num_nodes, device=adjacency.device), adjacency.degree)
+
+
+def _row_totals(adjacency: Adjacency, weight: Tensor) -> Tensor:
+    """Return the sum of the weights of each row, shape (M,), float64."""
+    total = torch.zeros(adjacency.num_nodes, dtype=torch.float64, device=weight.device)
+    return total.index_add_(0, _rows(adjacency), weight)
+
+
+def alias_table(adjacency: Adjacency, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Return Walker's alias table [1]_ of every row, so that a weighted step costs two look-ups, not a search.
+
+    A slot of a row is drawn evenly; it answers with its own entry with the chance `own`, else with its alias. The
+    tables of all rows come from a few passes over the entries, by the sweep of [2]_: what the light entries of a row
+    lack is what its heavy ones exceed, so a search in one running sum of each pairs them up. Loads are whole numbers,
+    so the two sums meet exactly at the end of each row; a chance is right to 2⁻³¹ of the mean of its row.
+
+    Args:
+        adjacency: The graph.
+        weight: Shape of `adjacency.col`, float64, above 0.
+
+    Returns:
+        `own`, shape of `weight`, float64, in [0, 1]; and the alias of each entry, int64, an entry of the same row.
+
+    References:
+        .. [1] Walker, An efficient method for generating discrete random variables, ACM TOMS 1977.
+        .. [2] Hübschle-Schneider & Sanders, Parallel weighted random sampling, arXiv:1903.00227, section 4.
+    """
+    load = _whole_loads(adjacency, weight)
+    heavy = load > FULL_SLOT
+    heavies, lights = heavy.nonzero()[:, 0], (~heavy).nonzero()[:, 0]
+    own, alias = torch.ones_like(weight), torch.arange(weight.numel(), device=weight.device)
+    if not heavies.numel():
+        return own, alias
+    lacks = FULL_SLOT - load[lights]
+    lacked, exceeded = torch.cumsum(lacks, 0), torch.cumsum(load[heavies] - FULL_SLOT, 0)
+    own[lights] = load[lights].to(torch.float64) / FULL_SLOT
+    # The heavy entry whose excess begins before what this light one lacks begins; all in one row, as sums meet there.
+    served_by = torch.searchsorted(exceeded, lacked - lacks, right=True).clamp_(max=heavies.numel() - 1)
+    alias[lights] = torch.where(lacks > 0, heavies[served_by], lights)
+    # A heavy entry gives until it lacks something itself, and takes that from the next one of its row.
+    overdrawn = lacked[torch.searchsorted(lacked, exceeded)] - exceeded
+    own[heavies] = 1 - overdrawn.to(torch.float64) / FULL_SLOT
+    alias[heavies] = torch.where(overdrawn > 0, heavies.roll(-1), heavies)
+    return own, alias
+
+
+def _whole_loads(adjacency: Adjacency, weight: Tensor) -> Tensor:
+    """Return each entry's share of its row in whole parts, `FULL_SLOT` for a mean one; rows add up exactly."""
+    rows = _rows(adjacency)
+    running = torch.cumsum(weight, 0)
+    before = torch.cat([running.new_zeros(1), running])[adjacency.rowptr[:-1]]
+    total = _row_totals(adjacency, weight)
+    whole = adjacency.degree * FULL_SLOT
+    reached = ((running - before[rows]) / total[rows] * whole[rows]).round_().to(torch.int64)
+    reached = torch.minimum(reached.clamp_(min=0), whole[rows])
+    ends = adjacency.rowptr[1:][adjacency.degree > 0] - 1
+    reached[ends] = whole[adjacency.degree > 0]
+    starts = adjacency.rowptr[:-1][adjacency.degree > 0]
+    load = torch.diff(reached, prepend=reached.new_zeros(1))
+    load[starts] = reached[starts]
+    return load
