@@ -354,9 +354,8 @@ def report(
         later = np.array(samples[len(samples) // 5 :])
         slope = float(np.polyfit(later[:, 0], later[:, 1], 1)[0]) if len(later) > 2 else float("nan")
         used = sum(processes[name].cpu_times()[:4])
-        print(
-            f"  {name:<10} {later[0, 1]:6.0f} MB early, {later[-1, 1]:6.0f} at the end, {later[:, 1].max():6.0f} at most"
-        )
+        first, last, most = later[0, 1], later[-1, 1], later[:, 1].max()
+        print(f"  {name:<10} {first:6.0f} MB early, {last:6.0f} at the end, {most:6.0f} at most")
         print(f"  {'':<10} growth {slope * seconds:+.1f} MB over the run; {used:.0f} CPU-seconds")
 
 
