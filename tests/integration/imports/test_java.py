@@ -521,6 +521,16 @@ def test_deep_nesting_is_read_without_recursion() -> None:
     assert set(edges_of(files)) == {("p/Classes.java", "p/B.java"), ("p/Calls.java", "p/B.java")}
 
 
+@pytest.mark.parametrize("count", [3, 1000])
+def test_scopes_are_the_same_for_few_types_and_for_many(count: int) -> None:
+    # Where many stand is found in another way than where few stand.
+    nested = "".join(f" static class N{i} {{ T{i} t; }}" for i in range(count))
+    local = " void f() { U u; { class U {} U v; } } Object o = new Object() { class V {} V v; };"
+    facts = read(f"class A {{{nested}{local} W w; class W {{}} }}")
+    assert facts.declares == ("A", *(f"A.N{i}" for i in range(count)), "A.W")
+    assert set(facts.uses) == {"Object", "U", *(f"T{i}" for i in range(count))}
+
+
 @pytest.mark.parametrize("content", ["", "\n", "// only a comment", "garbage ( } 1 2 import", "import ;", "package ;"])
 def test_empty_and_senseless_files(content: str) -> None:
     assert edges_of({"A.java": content}) == {}

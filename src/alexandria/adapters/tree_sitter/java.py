@@ -21,7 +21,7 @@ from alexandria.domain.language import Language
 # @dotted       `a.b.C` or `Outer.Inner` where a type is expected: the whole, then each part that starts it
 # @qualifier    what stands before the dot of a call: a variable or a type
 # @chain        what starts a chain of dots: a variable, a type or a package
-# @declaration  a type, and @holder, the body or the block around it
+# @declaration  a type
 # @parameter    a type parameter, and @generic, the method that it belongs to
 _QUERY: Final = """
 (package_declaration [(identifier) (scoped_identifier)] @package)
@@ -42,12 +42,18 @@ _QUERY: Final = """
 
 [(class_declaration) (interface_declaration) (enum_declaration)
  (record_declaration) (annotation_type_declaration)] @declaration
-(_ [(class_declaration) (interface_declaration) (enum_declaration)
-    (record_declaration) (annotation_type_declaration)]) @holder
 (type_parameter (type_identifier) @parameter)
 (method_declaration type_parameters: (_)) @generic
 (constructor_declaration type_parameters: (_)) @generic
 """
+
+# The body or the block around a type. A root that may be anything takes three times as long to prepare as all of the
+# above; a hundred files are parsed in that time.
+_HOLDERS: Final = """
+(_ [(class_declaration) (interface_declaration) (enum_declaration)
+    (record_declaration) (annotation_type_declaration)]) @holder
+"""
+_MANY_DECLARATIONS: Final = 200
 
 _IDENTIFIER: Final = rb"[\w$\x80-\xff]+"
 _COMMENT: Final = re.compile(rb"//[^\r\n]*|/\*.*?\*/", re.DOTALL)
@@ -99,7 +105,8 @@ def read(path: str, language: Language, content: bytes) -> SourceFacts:
     if b"\n" not in content:  # the grammar would end no line comment at a lone carriage return
         content = content.replace(b"\r", b"\n")
     root = Parser(_grammar()).parse(content).root_node
-    captured = QueryCursor(_query()).captures(root)
+    captured = QueryCursor(_query(_QUERY)).captures(root)
+    captured["holder"] = _holders(root, captured.get("declaration", ()))
     # An error may swallow the import beside it, and an annotated `package p;` looks like a variable.
     if root.has_error or ("package" not in captured and b"package" in content):
         package, imports = _scan(content)
@@ -125,8 +132,15 @@ def _grammar() -> Grammar:
 
 
 @functools.cache
-def _query() -> Query:
-    return Query(_grammar(), _QUERY)
+def _query(patterns: str) -> Query:
+    return Query(_grammar(), patterns)
+
+
+def _holders(root: Node, declarations: Sequence[Node]) -> list[Node]:
+    """Return the nodes around the declarations; one that holds several may come several times."""
+    if len(declarations) > _MANY_DECLARATIONS:  # each `parent` is looked for from the root
+        return QueryCursor(_query(_HOLDERS)).captures(root).get("holder", [])
+    return [node.parent for node in declarations if node.parent is not None]
 
 
 def _plain(name: bytes) -> str:
@@ -200,8 +214,7 @@ class _Around(NamedTuple):
 def _declarations(content: bytes, captured: dict[str, list[Node]]) -> tuple[tuple[str, ...], dict[bytes, list[_Span]]]:
     """Return the types that other files can name, and where in the file which name is bound.
 
-    One sweep over the declarations, with those around on a stack: `Node.parent` would search from
-    the root each time. Scopes as in the Java Language Specification, 6.3.
+    One sweep over the declarations, with those around on a stack. Scopes as in the Java Language Specification, 6.3.
     """
     around: list[_Around] = []
     declares: list[str] = []

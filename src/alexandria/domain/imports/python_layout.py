@@ -8,7 +8,6 @@ scikit-build-core; pytest's `pythonpath`); without it the conventions hold: `src
 from __future__ import annotations
 
 import ast
-import configparser
 import posixpath
 import re
 import tomllib
@@ -182,6 +181,8 @@ def _mount(declared: _Declared, name: object, directory: object) -> None:
 
 
 def _read_ini(text: str, declared: _Declared) -> None:
+    import configparser  # noqa: PLC0415 - few repositories have a setup.cfg, and all would wait for it
+
     parser = configparser.RawConfigParser(strict=False)
     try:
         parser.read_string(text)
