@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import socket
@@ -11,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,10 @@ class Loop:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run `work` there and return its result."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(START_S)
+
+    def call_soon(self, work: Callable[[], object]) -> None:
+        """Run `work` there without waiting for it."""
+        self._loop.call_soon_threadsafe(work)
 
     def close(self) -> None:
         """End the loop and its thread."""
@@ -196,11 +201,14 @@ def _settings(variables: Mapping[str, str]) -> Settings:
     return Settings.load(**(values | {"mode": Mode(variables["MODE"])}))
 
 
-async def put_in(plane: ControlPlane, repo: str, *, edges: Sequence[tuple[str, str]] = (), generation: int = 0) -> int:
-    """Make a small repository searchable; return its generation."""
-    graph = graph_of(edges or EDGES, files=[LONELY])
-    generation = generation or await plane.queue.issue_token()
-    linked = {path for edge in edges or EDGES for path in edge}
+_generations = itertools.count(1)  # not from the queue, whose counter goes when a test empties it
+
+
+async def put_in(plane: ControlPlane, repo: str) -> int:
+    """Make a small repository searchable, again if it is; return its generation."""
+    graph = graph_of(EDGES, files=[LONELY])
+    generation = next(_generations)
+    linked = {path for edge in EDGES for path in edge}
     batch = batch_of(
         repo,
         {p: vector(1.0, i / 10, 0.1) if p in linked else vector() for i, p in enumerate(graph.files)},
