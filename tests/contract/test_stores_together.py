@@ -272,4 +272,4 @@ def test_a_search_is_never_mixed_or_partial(name: str) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("name", DEPLOYMENTS)
 def test_a_search_is_never_mixed_or_partial_in_long_histories(name: str) -> None:
-    try_histories(DEPLOYMENTS[name], examples=200, steps=50)
+    try_histories(DEPLOYMENTS[name], examples=100, steps=50)
