@@ -2,13 +2,17 @@
 """Is the file graph right, and how fast is it made?
 
     imports.py --truth BENCH TREES [--language L] [--only NAME ...] [--kinds N]
+    imports.py TREE [TREE ...] --misses N
     imports.py TREE [TREE ...] [--rounds N] [--cores 1 2] [--dependency-cruiser 'node …/dependency-cruise.mjs']
 
 With `--truth` every repository that has both a truth file (BENCH/*/NAME.json[.gz]) and a tree (TREES/NAME) is read,
 and BENCH/score.py judges it: precision, recall and F1 of the written imports, and of the same-package edges where the
 truth has them.
 
-Without it, each tree is timed in processes of its own, all of them once a round, in turn, so that a busy machine is
+With `--misses` the imports that mean a file of the repository and did not find it, and those that are computed when
+the program runs, are counted over all trees: the N most frequent, and all of them by cause.
+
+Without either, each tree is timed in processes of its own, all of them once a round, in turn, so that a busy machine is
 unfair to none: end to end (listing, reading, parsing, resolving, graph), bound to one core and to two, with a parser
 process for each; parsing alone, bound to one core, of the same files from memory; and, where they are installed, grimp
 on Python packages and dependency-cruiser on JavaScript and TypeScript, with all the cores. Times are the medians of the
@@ -23,6 +27,7 @@ import collections
 import importlib.util
 import json
 import os
+import re
 import resource
 import shlex
 import shutil
@@ -38,12 +43,15 @@ from typing import Any
 from alexandria.adapters.git.directory import DirectorySource
 from alexandria.adapters.tree_sitter.parser import TreeSitterParser
 from alexandria.application.index import CodeGraph, read_code_graph
-from alexandria.domain.imports import EdgeKind
+from alexandria.domain.imports import EdgeKind, FileOutcome, RepoTree, Resolved, resolve_imports, wanted_manifests
+from alexandria.domain.language import Language, language_of
 from alexandria.domain.repo_url import LocalRepo
 from alexandria.domain.selection import Selection
 
 Measured = dict[str, Any]
+PLACES_IN_REASON = re.compile(r"\S*[./]\S*[\w)]|(?<=, )\w+(?= is not)")
 Pair = tuple[str, str]
+Miss = tuple[str, Resolved, str, str]  # repository, how it ended, specifier, reason
 
 
 def graph_of(tree: Path) -> CodeGraph:
@@ -150,6 +158,50 @@ def pool(results: Sequence[Measured]) -> Measured:
     return {**sums, "precision": precision, "recall": recall, "f1": f1}
 
 
+# -- what is missing? --------------------------------------------------------------------------------
+
+
+async def outcomes_of(tree: Path) -> list[FileOutcome]:
+    """Return what became of every import of a tree, as `read_code_graph` finds it."""
+    async with DirectorySource().open(LocalRepo(tree)) as opened:
+        paths = Selection().select(opened.files)
+        sources = [path for path in sorted(paths) if language_of(path) is not None]
+        facts = sorted(TreeSitterParser().parse(opened.read(sources)), key=lambda file: file.path)
+        repo = RepoTree(paths)
+        while wanted := wanted_manifests(repo):
+            read = {path: (text or b"").decode("utf-8", "replace") for path, text in opened.read(sorted(wanted))}
+            repo = RepoTree(paths, {**repo.manifests, **read})
+        return list(resolve_imports(repo, facts))
+
+
+def print_misses(trees: Sequence[Path], count: int) -> None:
+    """Print the most frequent misses, each with a place and its cause, and how many there are of each cause."""
+    frequent: collections.Counter[Miss] = collections.Counter()
+    causes: collections.Counter[tuple[Resolved, str]] = collections.Counter()
+    places: dict[Miss, str] = {}
+    imports = 0
+    for tree in trees:
+        for file in asyncio.run(outcomes_of(tree.resolve())):
+            for outcome in file.outcomes:
+                imports += bool(outcome.line)
+                if outcome.resolved not in {Resolved.UNRESOLVED, Resolved.DYNAMIC}:
+                    continue
+                specifier = " ".join(outcome.specifier.split())[:60]
+                key: Miss = (tree.name, outcome.resolved, specifier, outcome.reason)
+                frequent[key] += 1
+                places.setdefault(key, f"{file.path}:{outcome.line}")
+                # What a reason names (a path, a package) differs from import to import; what it says does not.
+                causes[outcome.resolved, PLACES_IN_REASON.sub("…", outcome.reason)] += 1
+    total = sum(frequent.values())
+    print(f"{total:,} of {imports:,} imports of {len(trees)} repositories lead to no file that they may mean\n")
+    for miss, times in frequent.most_common(count):
+        repository, how, specifier, reason = miss
+        print(f"{times:4}  {repository:22} {how:10} {specifier:40}  {reason}  ({places[miss]})")
+    print()
+    for (how, cause), times in causes.most_common():
+        print(f"{times:4}  {how:10} {cause}")
+
+
 # -- fast? -------------------------------------------------------------------------------------------
 
 
@@ -200,7 +252,6 @@ async def read_all(tree: LocalRepo) -> list[tuple[str, bytes]]:
     """Return the files that the product parses, with the same rules of what is left out."""
     from alexandria.adapters.tree_sitter.parser import MAX_FILE_BYTES  # noqa: PLC0415
     from alexandria.adapters.tree_sitter.reading import is_minified  # noqa: PLC0415
-    from alexandria.domain.language import Language, language_of  # noqa: PLC0415
 
     bundled = {Language.JAVASCRIPT, Language.TYPESCRIPT}
     async with DirectorySource().open(tree) as opened:
@@ -364,6 +415,7 @@ def main() -> None:
     parser.add_argument("--language", default="", help="judge only this language")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="judge only these repositories")
     parser.add_argument("--kinds", type=int, default=0, metavar="N", help="print the N most frequent kinds of error")
+    parser.add_argument("--misses", type=int, default=0, metavar="N", help="print the N most frequent misses")
     parser.add_argument("--rounds", type=int, default=3, help="how often each measurement is repeated (default 3)")
     parser.add_argument("--cores", type=int, nargs="+", default=[1, 2], help="cores to be bound to (default 1 2)")
     parser.add_argument("--dependency-cruiser", metavar="COMMAND", help="how to run dependency-cruiser")
@@ -372,6 +424,8 @@ def main() -> None:
     if arguments.measure:
         bind_to_cores(arguments.cores[0])
         print(json.dumps(MEASURES[arguments.measure](arguments.trees[0].resolve(), arguments.dependency_cruiser or "")))
+    elif arguments.misses:
+        print_misses(arguments.trees, arguments.misses)
     elif arguments.truth:
         accuracy(arguments.truth, arguments.trees[0], arguments)
     else:
