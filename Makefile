@@ -20,7 +20,7 @@ $(READY): pyproject.toml $(wildcard requirements-*.txt)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.PHONY: help setup run test test-long lint format bench check clean
+.PHONY: help setup run test test-long test-live lint format bench check clean
 setup: $(READY)  ## set up the virtual environment
 	@:
 
@@ -32,6 +32,9 @@ test: lint  ## every check: linters, types, layers, tests
 
 test-long: setup  ## the long form of the property and crash tests
 	@$(BIN)/python -m pytest -m long $(ARGS)
+
+test-live: setup  ## the suites over the accounts that QDRANT_URL, DATABASE_URL and UPSTASH_REDIS_REST_URL name
+	@$(BIN)/python -m pytest -m live tests/live $(ARGS) || test $$? -eq 5  # 5: no account, all skipped
 
 lint: setup  ## style, types, layers, pins, generated pages
 	@$(BIN)/ruff check $(CODE)

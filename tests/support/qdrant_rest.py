@@ -234,6 +234,8 @@ class QdrantServer:
     def _collection(self, method: str, name: str, rest: str, body: bytes, *, wait: bool, lose_one: bool) -> Any:
         if (method, rest) == ("PUT", ""):
             return self._create(name, _parse(models.CreateCollection, body))
+        if (method, rest) == ("GET", "exists"):
+            return {"exists": name in self.collections}
         if name not in self.collections:
             raise _RefusedError(404, f"Not found: Collection `{name}` doesn't exist!")
         found = self.collections[name]
