@@ -163,15 +163,14 @@ def resident_mb(process: psutil.Process) -> float:
 # --- Clients ------------------------------------------------------------------------------------------------------
 
 
-async def ask(client: httpx.AsyncClient, tally: Tally, kind: str, path: str, **query: str | int) -> Any:
+async def ask(client: httpx.AsyncClient, tally: Tally, kind: str, route: str, query: dict[str, str | int]) -> None:
     began = time.perf_counter()
     try:
-        answer = await client.get(path, params=query)
+        answer = await client.get(route, params=query)
     except httpx.HTTPError as error:
         tally.broken[type(error).__name__] += 1
-        return None
-    tally.add(kind, answer.status_code, time.perf_counter() - began)
-    return answer.json() if answer.status_code == 200 else None
+    else:
+        tally.add(kind, answer.status_code, time.perf_counter() - began)
 
 
 async def be_a_client(client: httpx.AsyncClient, tally: Tally, names: list[str], seed: int, pause_s: float) -> None:
@@ -188,8 +187,7 @@ async def be_a_client(client: httpx.AsyncClient, tally: Tally, names: list[str],
             "live": ("/health/live", {}),
         }
         kind = draw.choice([*kinds, "similar", "neighbors"])
-        path, query = kinds[kind]
-        await ask(client, tally, kind, path, **query)
+        await ask(client, tally, kind, *kinds[kind])
         await asyncio.sleep(draw.expovariate(1 / pause_s))
 
 
@@ -243,7 +241,9 @@ async def in_the_background(*tasks: Any) -> AsyncIterator[None]:
     finally:
         for task in running:
             task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        for ended in await asyncio.gather(*running, return_exceptions=True):
+            if isinstance(ended, Exception):  # not a cancellation: a fault of this program
+                raise ended
 
 
 # --- The run ------------------------------------------------------------------------------------------------------
