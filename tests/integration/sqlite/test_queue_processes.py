@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
@@ -18,10 +20,12 @@ from alexandria.adapters.memory.clock import ManualClock
 from alexandria.adapters.sqlite.database import Database
 from alexandria.adapters.sqlite.job_queue import SqliteJobQueue
 from alexandria.adapters.sqlite.status_board import SqliteStatusBoard
-from alexandria.domain.job import JobState
+from alexandria.domain.job import JobState, Phase
 from alexandria.domain.repo_url import RepoUrl
-from alexandria.ports.job_queue import LeaseLostError, QueueRules
-from contract.queues import WORKERS, OpenStore, short_job
+from alexandria.domain.worker_status import WorkerStatus
+from alexandria.ports.job_queue import JobQueueUnavailableError, LeaseLostError, QueueRules
+from alexandria.ports.status_board import StatusBoardUnavailableError, WorkerReport
+from contract.queues import WORKERS, OpenStore, record_of, short_job
 
 RULES = QueueRules()
 LARGE = QueueRules(cap=1000)
@@ -196,3 +200,36 @@ async def test_file_does_not_grow_with_the_jobs(tmp_path: Path) -> None:
             if round_ == 1:  # the tree has taken its form
                 before = await pages()
         assert await pages() <= before * 1.05
+
+
+async def test_calls_that_write_while_another_process_holds_the_file_end_with_their_error(path: Path) -> None:
+    with Database.open(path, busy_timeout_s=0.05) as database:
+        clock = ManualClock(datetime.now(UTC))
+        queue, board = SqliteJobQueue(database, RULES, clock), SqliteStatusBoard(database, clock)
+        await queue.enqueue("a", RepoUrl("github.com/pallets/flask"))
+        claim = await queue.claim("w")
+        assert claim is not None
+        report = WorkerReport("w", WorkerStatus.idle())
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            for call in (
+                lambda: queue.enqueue("b", RepoUrl("github.com/pallets/click")),
+                lambda: queue.claim("w"),
+                lambda: queue.renew(claim, phase=Phase.CLONING, fraction=0),
+                lambda: queue.complete(claim, record_of(claim, JobState.COMPLETE)),
+                lambda: queue.fail(claim, record_of(claim, JobState.FAILED), retry=True),
+                lambda: queue.cancelled(claim, record_of(claim, JobState.CANCELLED)),
+                lambda: queue.release(claim),
+                lambda: queue.cancel("a"),
+                queue.issue_token,
+            ):
+                with pytest.raises(JobQueueUnavailableError, match="another process"):
+                    await call()
+            with pytest.raises(StatusBoardUnavailableError, match="another process"):
+                await board.publish(report, ttl_s=60)
+            # Who only looks waits for nobody.
+            assert [one.job.id for one in await queue.running()] == ["a"]
+            assert [await queue.pending(), await queue.history(), await board.workers()] == [[], [], []]
+        await queue.complete(claim, record_of(claim, JobState.COMPLETE))
+        await board.publish(report, ttl_s=60)
+        assert len(await queue.history()) == len(await board.workers()) == 1
