@@ -53,12 +53,14 @@ def shop(tmp_path: Path) -> Path:
     return write_tree(tmp_path / "shop", SHOP)
 
 
-async def code_graph_of(directory: Path, progress: ProgressListener = ignore_progress) -> CodeGraph:
+async def code_graph_of(
+    directory: Path, progress: ProgressListener = ignore_progress, selection: Selection | None = None
+) -> CodeGraph:
     return await read_code_graph(
         LocalRepo(directory),
         source=DirectorySource(),
         parser=TreeSitterParser(processes=1),
-        selection=Selection(),
+        selection=selection or Selection(),
         progress=progress,
     )
 
@@ -138,6 +140,11 @@ async def test_the_collector_rests_while_a_repository_is_read_and_works_again_af
     assert at_work
     assert not any(at_work)
     assert gc.isenabled()
+
+
+async def test_globs_that_match_nothing_are_told(shop: Path) -> None:
+    code = await code_graph_of(shop, selection=Selection(include=("nowhere/",), exclude=("tests/", "*.jaav")))
+    assert code.unmatched_globs == ("nowhere/", "*.jaav")
 
 
 async def test_a_graph_that_is_shown_is_one_short_line(shop: Path) -> None:

@@ -167,3 +167,9 @@ def test_any_text_is_a_glob(paths: frozenset[str], include: list[str], exclude: 
     assert chosen <= paths
     assert chosen >= Selection(exclude=tuple(exclude)).select(paths)
     assert chosen <= Selection(include=("**",)).select(paths)
+
+
+def test_globs_that_match_no_file_are_named() -> None:
+    selection = Selection(include=("vendor/", "vendr/"), exclude=("*.md", "docs/**", "/", "src/a.py"))
+    assert selection.unmatched(["vendor/a.go", "README.md", "src/a.py"]) == ("vendr/", "docs/**", "/")
+    assert Selection().unmatched(["a.py"]) == ()

@@ -91,6 +91,7 @@ class CodeGraph:
         not_read: Source files that could not be read whole, status by path.
         skipped: Entries of the repository that were left out, count by reason.
         explained: The outcome of the file that was asked about, if it is there.
+        unmatched_globs: Globs of the selection that match no file of the repository.
         source_bytes: Bytes of all source files.
         seconds: Wall time of each phase so far.
     """
@@ -102,6 +103,7 @@ class CodeGraph:
     not_read: dict[str, ReadStatus] = field(repr=False)
     skipped: dict[str, int]
     explained: FileOutcome | None = field(default=None, repr=False)
+    unmatched_globs: tuple[str, ...] = ()
     source_bytes: int = 0
     seconds: dict[Phase, float] = field(default_factory=dict)
 
@@ -304,6 +306,7 @@ def _read_tree(
         not_read=dict(sorted(not_read.items())),
         skipped=dict(tree.skipped),
         explained=explained[0] if explained else None,
+        unmatched_globs=selection.unmatched(tree.files),
         source_bytes=total,
     )
 

@@ -75,6 +75,15 @@ class Selection:
             and (not copies.hold(path) or (included is not None and included.fullmatch(path)))
         )
 
+    def unmatched(self, paths: Iterable[str]) -> tuple[str, ...]:
+        """Return the globs that match none of `paths`, those of `include` first: they are misspelt, most likely."""
+        every = list(paths)
+        return tuple(
+            glob
+            for glob in (*self.include, *self.exclude)
+            if (matcher := _matcher((glob,))) is None or not any(matcher.fullmatch(path) for path in every)
+        )
+
 
 class _Copies:
     """The directories that the rules leave out."""
