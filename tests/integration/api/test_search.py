@@ -113,7 +113,7 @@ def test_neighbors_are_what_the_graph_says(anybody: httpx.Client) -> None:
     both = anybody.get(f"{API}/graph/neighbors", params={"path": CART}).json()
     assert both["imports"] == [{"path": "shop/money.py", "language": "python", "depth": 1}]
     assert [file["path"] for file in both["importers"]] == ["shop/app.py", "shop/orders.py"]
-    deep = {"path": "shop/money.py", "direction": "importers", "depth": 2}
+    deep: dict[str, str | int] = {"path": "shop/money.py", "direction": "importers", "depth": 2}
     one_way = anybody.get(f"{API}/graph/neighbors", params=deep).json()
     assert (one_way["imports"], [file["depth"] for file in one_way["importers"]]) == ([], [1, 2, 2])
 

@@ -7,9 +7,9 @@ from importlib.metadata import version
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import Match
 from starlette.types import ASGIApp
 
 from alexandria.domain.errors import AlexandriaError
@@ -32,6 +32,8 @@ DESCRIPTION = (
     "Bearer` with the admin token; reading takes the read token if one is set."
 )
 
+_ROUTERS = (jobs.router, search.router, system.router)
+
 
 def create_app(state: ApiState) -> FastAPI:
     """Return the application: routes and error handlers, without the gate."""
@@ -45,7 +47,7 @@ def create_app(state: ApiState) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.api = state
-    for router in (jobs.router, search.router, system.router):
+    for router in _ROUTERS:
         app.include_router(router)
     if state.plane.settings.api_docs:
         app.include_router(system.documentation)
@@ -99,8 +101,6 @@ def _problem(request: Request, error: Exception) -> ProblemError:
 
 def _allowed(request: Request) -> str:
     """Return every method of the address; the framework names those of the first route only."""
-    methods: set[str] = set()
-    for route in request.app.routes:
-        if route.matches(request.scope)[0] is not Match.NONE:
-            methods |= getattr(route, "methods", None) or set()
-    return ", ".join(sorted(methods)) or "GET"
+    routes = [route for router in _ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    fitting = [route for route in routes if route.path_regex.match(request.scope["path"])]
+    return ", ".join(sorted({method for route in fitting for method in route.methods or ()}))

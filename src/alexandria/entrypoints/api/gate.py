@@ -23,6 +23,7 @@ MAX_BODY_BYTES = 16_384
 MAX_PATH_BYTES = 4_096
 MAX_QUERY_BYTES = 8_192
 MAX_HEADERS = 100
+MAX_HEADER_BYTES = 16_384
 BODY_TIMEOUT_S = 10.0
 
 LIVE = "/health/live"
@@ -145,8 +146,10 @@ def _fault_of_form(scope: Scope, headers: dict[bytes, bytes]) -> ProblemError | 
         return ProblemError(
             414, f"a path may have {MAX_PATH_BYTES} bytes and a query {MAX_QUERY_BYTES}", kind="uri-too-long"
         )
-    if len(scope["headers"]) > MAX_HEADERS:
-        return ProblemError(431, f"a request may have {MAX_HEADERS} headers", kind="too-many-headers")
+    # The server's own limit is on a head that arrives in pieces.
+    if len(scope["headers"]) > MAX_HEADERS or sum(len(n) + len(v) for n, v in scope["headers"]) > MAX_HEADER_BYTES:
+        detail = f"a request may have {MAX_HEADERS} headers of {MAX_HEADER_BYTES} bytes together"
+        return ProblemError(431, detail, kind="headers-too-large")
     if _CONTROL.search(scope["path"]) or b"%00" in scope["query_string"]:
         return ProblemError(400, "the address holds a control character", kind="invalid-request")
     announced = headers.get(b"content-length", b"0")
