@@ -98,14 +98,30 @@ if sys.platform != "win32":
     def _is_abandoned(path: Path) -> bool:
         try:
             lock = os.open(path / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            # Just being made or removed, unless its process is dead: killed before it held the lock, or its git
+            # lived on for a moment and wrote what a sweep was removing.
+            return not _maker_lives(path)
         except OSError:
-            return False  # just being made, just being removed, or another user's
+            return False  # another user's
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         finally:
             os.close(lock)
+        return True
+
+    def _maker_lives(path: Path) -> bool:
+        pid = path.name.removeprefix(PREFIX).partition("-")[0]
+        if not pid.isdecimal():
+            return True
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            return False
+        except (PermissionError, OverflowError):
+            return True  # another user's process, or no process id of this system
         return True
 
 else:

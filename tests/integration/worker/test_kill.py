@@ -1,0 +1,197 @@
+"""Workers that are killed by SIGKILL anywhere, over a queue of real repositories: nothing is lost, nothing is twice."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import sqlite3
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from alexandria.domain.job import JobState, Phase
+from alexandria.entrypoints.containers import open_for
+from alexandria.entrypoints.control_plane import ControlPlane
+from alexandria.entrypoints.settings import Settings
+from alexandria.entrypoints.vector_stores import DATABASE_NAME
+from support.command import environment
+from support.trees import SHOP, commit_all, write_tree
+from support.worker_nursery import AFTER, BEFORE, Accident, Nursery, Worker, open_nursery
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL and fork")
+
+QUEUE = "alexandria.adapters.sqlite.job_queue:SqliteJobQueue"
+VECTORS = "alexandria.adapters.sqlite.vector_store:SqliteVectorStore"
+CATALOG = "alexandria.adapters.sqlite.catalog:SqliteCatalog"
+EMBEDDER = "alexandria.adapters.pyg.embedder:Node2VecEmbedder.embed"
+
+POINTS = [
+    (f"{QUEUE}.claim", AFTER),
+    (f"{CATALOG}.begin", AFTER),
+    (EMBEDDER, BEFORE),
+    (EMBEDDER, AFTER),
+    (f"{VECTORS}.upload", BEFORE),
+    (f"{VECTORS}.upload", AFTER),
+    (f"{CATALOG}.activate", BEFORE),
+    (f"{CATALOG}.activate", AFTER),
+    (f"{VECTORS}.sweep", AFTER),
+    (f"{QUEUE}.complete", BEFORE),
+    (f"{QUEUE}.complete", AFTER),
+]
+"""Moments between two steps, where a crash could leave one of them without the other."""
+
+
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[Nursery]:
+    with open_nursery() as opened:
+        yield opened
+
+
+@dataclass
+class Series:
+    """A queue of real repositories, and workers over it.
+
+    Attributes:
+        folder: Where all of it lies.
+        files: How many source files each repository has, by key.
+        open_jobs: Ids of jobs that have not ended yet.
+        submitted: How many there were.
+    """
+
+    folder: Path
+    nursery: Nursery
+    repositories: int = 5
+    lease_s: float = 1.0
+    files: dict[str, int] = field(default_factory=dict)
+    open_jobs: set[str] = field(default_factory=set)
+    submitted: int = 0
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        (self.folder / "tmp").mkdir()
+        for number in range(self.repositories):
+            more = {f"shop/more{i}.py": "from shop import cart\n" for i in range(number)}
+            key = f"github.com/test/shop{number}"
+            commit_all(write_tree(self.folder / "mirror" / key, SHOP | more))
+            self.files[key] = 8 + number
+
+    @property
+    def settings(self) -> Settings:
+        return Settings.load(data_dir=self.folder / "data", lease_seconds=self.lease_s, heartbeat_seconds=0.3)
+
+    def start(self, *, once: bool = False, accident: Accident | None = None, **more: str) -> Worker:
+        self.workers += 1
+        variables = {
+            "TMPDIR": str(self.folder / "tmp"),
+            "REPO_MIRROR": str(self.folder / "mirror"),
+            "LEASE_SECONDS": str(self.lease_s),
+            "HEARTBEAT_SECONDS": "0.3",
+            "POLL_INTERVAL_SECONDS": "0.05",
+            "MAX_ATTEMPTS": "1000",
+            "WORKER_ID": f"w{self.workers}",
+            "LOG_FORMAT": "json",
+            **more,
+        }
+        log = self.folder / f"w{self.workers}.log"
+        return self.nursery.start(environment(self.folder / "data", **variables), log, once=once, accident=accident)
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[ControlPlane]:
+        async with open_for(self.settings) as stores:
+            yield stores
+
+    async def submit_what_is_not_there(self, stores: ControlPlane) -> None:
+        for key in self.files:
+            answer = await stores.submit(key)
+            if answer.created:
+                self.open_jobs.add(answer.job.id)
+                self.submitted += 1
+
+    async def check(self, stores: ControlPlane) -> None:
+        """No job is lost, and what can be searched is whole."""
+        for job_id in sorted(self.open_jobs):
+            view = await stores.job(job_id)
+            assert view.job.state in {JobState.QUEUED, JobState.RUNNING, JobState.COMPLETE}
+            if view.record is not None:
+                self.open_jobs.remove(job_id)
+        for snapshot in await stores.repos():
+            assert snapshot.files == self.files[snapshot.repo]
+            assert await stores.vectors.count(snapshot.repo, snapshot.generation) == snapshot.files
+
+    async def check_the_end(self, stores: ControlPlane) -> None:
+        """Every job has ended once; each repository has one generation with as many points as files; no rest."""
+        await self.check(stores)
+        assert self.open_jobs == set()
+        ended = Counter(record.job_id for record in await stores.job_history())
+        assert set(ended.values()) == {1}
+        assert len(ended) == min(self.submitted, 100)
+        assert (await stores.pending_jobs(), await stores.running_jobs()) == ([], [])
+        visible = {(snapshot.repo, snapshot.generation): snapshot.files for snapshot in await stores.repos()}
+        assert {repo: files for (repo, _), files in visible.items()} == self.files
+        assert self.points() == visible
+        assert self.left_over() == []
+
+    def left_over(self) -> list[str]:
+        return [path.name for path in (self.folder / "tmp").iterdir()]
+
+    def points(self) -> dict[tuple[str, int], int]:
+        """Count what lies in the file itself, seen or not."""
+        with sqlite3.connect(self.folder / "data" / DATABASE_NAME) as connection:
+            rows = connection.execute(
+                "SELECT repo, generation, sum(num_rows) FROM vector_sets JOIN vector_chunks ON set_id = id GROUP BY id"
+            ).fetchall()
+        connection.close()
+        return {(repo, generation): points for repo, generation, points in rows}
+
+
+async def until(what: Callable[[], Awaitable[bool]], worker: Worker) -> None:
+    """Wait for something that a worker brings about; a minute is for a machine that is busy."""
+    deadline = time.monotonic() + 60
+    while not await what():
+        assert time.monotonic() < deadline, worker.log.read_text()
+        await asyncio.sleep(0.002)
+
+
+async def kill_at(phase: Phase, worker: Worker, stores: ControlPlane) -> None:
+    """Kill the worker from outside when the queue shows it in `phase`, or after its first job if that was too quick."""
+
+    async def reached() -> bool:
+        shown = {running.phase for running in await stores.running_jobs() if running.worker_id == worker.id}
+        return phase in shown or "job complete" in worker.log.read_text()
+
+    await until(reached, worker)
+    worker.kill()
+
+
+async def run_series(series: Series, kills: int, seed: int) -> None:
+    chance = random.Random(seed)
+    async with series.opened() as stores:
+        for number in range(kills):
+            await series.submit_what_is_not_there(stores)
+            kind = number % 3
+            if kind == 0:
+                call, when = POINTS[(number // 3) % len(POINTS)]
+                worker = series.start(accident=Accident(call, when))
+            elif kind == 1:
+                worker = series.start(accident=Accident(f"{QUEUE}.claim", chance.uniform(0.0, 0.5)))
+            else:
+                worker = series.start()
+                await kill_at(chance.choice(list(Phase)), worker, stores)
+            assert await asyncio.to_thread(worker.wait) == -signal.SIGKILL, worker.log.read_text()
+            await series.check(stores)
+        for _ in range(2):  # the second finds what the first could not take: leases that had not lapsed
+            await asyncio.sleep(series.lease_s)
+            worker = series.start(once=True)
+            assert await asyncio.to_thread(worker.wait) == 0, worker.log.read_text()
+        await series.check_the_end(stores)
+
+
+async def test_kill_in_make_test(nursery: Nursery, tmp_path: Path) -> None:
+    await run_series(Series(tmp_path, nursery), kills=20, seed=1)
