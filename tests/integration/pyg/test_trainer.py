@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from alexandria.adapters.pyg.adjacency import build_adjacency, undirected_pairs
 from alexandria.adapters.pyg.model import FusedNode2Vec
 from alexandria.adapters.pyg.trainer import SkipGram, StepShape, window_band
+from alexandria.adapters.pyg.walker import RandomWalker
 
 RING = torch.stack([torch.arange(30), (torch.arange(30) + 1) % 30])
 
@@ -162,6 +164,45 @@ def test_walks_and_negatives_of_an_epoch_never_make_the_host_wait() -> None:
         model.walker.walk(model.linked, 6, model.generator)
     assert recorder.seen
     assert not recorder.seen & WAITS
+
+
+META = torch.device("meta")
+"""A device without memory: to read a number or a size from it, or to mix it with another device, is an error."""
+
+
+def test_step_for_a_device_reads_nothing_back_and_uses_nothing_of_the_host() -> None:
+    weight = torch.empty(30, 8, device=META)
+    walks, others = (drawn.to(META) for drawn in draws(0))
+    shape = StepShape(walks=12, chunk=12, blocks=3, block=4)
+
+    def step(never_wait: bool, walked: torch.Tensor) -> torch.Tensor | None:
+        skip_gram = SkipGram(
+            weight, walk_length=6, context_size=4, negative_weight=1.0, shape=shape, never_wait=never_wait
+        )
+        return skip_gram.step(walked, others, learning_rate=0.1, with_loss=True)
+
+    loss = step(True, walks)
+    assert loss is not None
+    assert loss.device == META
+    with pytest.raises(NotImplementedError, match="nonzero"):  # so the device would notice
+        step(False, walks)
+    with pytest.raises(RuntimeError, match="same device"):
+        step(True, draws(0)[0])
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_walks_on_a_device_read_nothing_back_and_use_nothing_of_the_host(weighted: bool) -> None:
+    weight = torch.rand(30, dtype=torch.float64) if weighted else None
+    pairs, pair_weight = undirected_pairs(RING, 30, weight)
+    walker = RandomWalker(build_adjacency(pairs, 30, pair_weight))
+    for name, value in vars(walker).items():  # what it has built on the CPU, as its own __init__ may read
+        if isinstance(value, torch.Tensor):
+            setattr(walker, name, value.to(META))
+    walker._graph = walker._graph.to(META)
+    without_one: Any = None  # there is no generator for this device
+    walks = walker.walk(torch.zeros(5, dtype=torch.int64, device=META), 6, without_one)
+    assert walks.shape == (5, 6)
+    assert walks.device == META
 
 
 def test_both_ways_to_update_agree() -> None:

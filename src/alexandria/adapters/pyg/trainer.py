@@ -79,9 +79,9 @@ class SkipGram:
         self._steps = 0
         device = weight.device
         count, dimension = weight.shape
-        band = window_band(walk_length, context_size, window_decay).to(device)
-        self._band = band
+        band = window_band(walk_length, context_size, window_decay)
         self._weight_per_walk = float(band.sum()) / 2
+        self._band = band.to(device)
         self._gradient = torch.zeros_like(weight)
         self._mean = torch.zeros_like(weight)
         self._variance = torch.zeros_like(weight)
