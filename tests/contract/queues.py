@@ -11,6 +11,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
+import pytest
+
 from alexandria.adapters.memory.clock import ManualClock
 from alexandria.adapters.memory.job_queue import MemoryJobQueue
 from alexandria.adapters.memory.status_board import MemoryStatusBoard
@@ -227,8 +229,15 @@ STORES: dict[str, Opener] = {
     "upstash": open_upstash,
 }
 
-# For what takes hundreds of stores: "upstash" runs the scripts of "redis" and makes a TLS context for each client.
-QUICK_STORES = {name: opener for name, opener in STORES.items() if name != "upstash"}
+# For what takes hundreds of stores: "upstash" runs the scripts of "redis" and makes a TLS context for each client, so
+# it has its turn in the long form.
+PER_STORE = pytest.mark.parametrize(
+    "opener",
+    [
+        pytest.param(opener, id=name, marks=[pytest.mark.long] if name == "upstash" else [])
+        for name, opener in STORES.items()
+    ],
+)
 
 
 def repo(number: int) -> RepoUrl:

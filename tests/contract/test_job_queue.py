@@ -28,7 +28,7 @@ from alexandria.ports.job_queue import (
     Renewal,
     RunningJob,
 )
-from contract.queues import CLICK, FLASK, QUICK_STORES, START, STORES, Opener, OpenStore, ids, record_of, repo
+from contract.queues import CLICK, FLASK, PER_STORE, START, STORES, Opener, OpenStore, ids, record_of, repo
 
 DAY_S = 86_400
 RULES = QueueRules()
@@ -940,8 +940,6 @@ async def test_workers_that_claim_at_once_never_get_the_same_job_or_token(store:
 
 
 # requirements, by their numbers
-
-PER_STORE = pytest.mark.parametrize("opener", QUICK_STORES.values(), ids=QUICK_STORES.keys())
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}[A-Za-z0-9]", fullmatch=True).filter(
     lambda name: ".." not in name and not name.lower().endswith(".git")

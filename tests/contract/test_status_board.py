@@ -14,7 +14,7 @@ from alexandria.domain.job import Phase
 from alexandria.domain.worker_status import WorkerStatus
 from alexandria.ports.job_queue import QueueRules
 from alexandria.ports.status_board import StatusBoardUnavailableError, WorkerReport, word_of
-from contract.queues import QUICK_STORES, START, STORES, Opener, OpenStore
+from contract.queues import PER_STORE, START, STORES, Opener, OpenStore
 
 IDLE = WorkerStatus.idle()
 OFFLINE = WorkerStatus.offline()
@@ -168,7 +168,7 @@ STATUSES = st.one_of(
 PUBLICATIONS = st.tuples(st.sampled_from(["a", "b", "c"]), STATUSES, st.integers(1, 100), st.integers(0, 60))
 
 
-@pytest.mark.parametrize("opener", QUICK_STORES.values(), ids=QUICK_STORES.keys())
+@PER_STORE
 @settings(deadline=None, max_examples=100)
 @given(publications=st.lists(PUBLICATIONS, max_size=12))
 def test_board_reads_as_a_plain_list_of_publications_does(
@@ -196,7 +196,7 @@ def test_board_reads_as_a_plain_list_of_publications_does(
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("opener", QUICK_STORES.values(), ids=QUICK_STORES.keys())
+@PER_STORE
 @settings(deadline=None, max_examples=100)
 @given(statuses=st.lists(st.one_of(st.text(), st.characters()).map(WorkerStatus.error) | STATUSES, max_size=8))
 def test_property_04_status_that_is_read_is_the_stored_value(opener: Opener, statuses: list[WorkerStatus]) -> None:

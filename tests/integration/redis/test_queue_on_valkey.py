@@ -255,7 +255,7 @@ async def test_no_key_grows_without_bound(jobs: int) -> None:
         elements = {key: count for key, (count, _) in after.items()}
         assert (elements[HISTORY_KEY], elements[ENDED_KEY], elements[WORKERS_KEY]) == (100, 100, WORKERS)
         for key, (_, size_bytes) in after.items():
-            assert size_bytes <= 1.15 * before[key][1]
+            assert size_bytes <= 1.15 * before[key][1] + 64  # a number takes more when it has a digit more
         assert sum(size_bytes for _, size_bytes in after.values()) < 300_000
         opened.clock.advance(SHORT_JOB_TTL_S)
         await opened.board.publish(WorkerReport("last", WorkerStatus.idle()), ttl_s=60)
