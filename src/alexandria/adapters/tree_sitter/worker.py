@@ -74,16 +74,16 @@ def serve(batches: BinaryIO, answers: BinaryIO, alarm_s: float) -> None:
         packed: list[wire.Packed] = []
         flushed = time.monotonic()
         for path, language, content in wire.unpack_sources(message):
-            signal.setitimer(signal.ITIMER_REAL, alarm_s)  # no handler: the default is to end the process
+            # No handler: the default is to end the process. Each file sets the timer anew; `_write`, which may wait
+            # for a parent that is slow, stops it.
+            signal.setitimer(signal.ITIMER_REAL, alarm_s)
             packed.append(wire.pack_facts(_facts(path, language, content)))
-            signal.setitimer(signal.ITIMER_REAL, 0)
             # The parent judges by silence, so no answer may wait long behind the next file.
             if len(packed) >= _FLUSH_FROM_FILES or time.monotonic() - flushed > _FLUSH_AFTER_S:
                 _write(answers, packed)
                 packed = []
                 flushed = time.monotonic()
-        if packed:
-            _write(answers, packed)
+        _write(answers, packed)
 
 
 def _facts(path: str, language: Language, content: bytes) -> SourceFacts:
@@ -95,14 +95,15 @@ def _facts(path: str, language: Language, content: bytes) -> SourceFacts:
 
 
 def _next(batches: BinaryIO) -> list[tuple[str, int, bytes]] | None:
-    header = batches.read(wire.HEADER_BYTES)
-    if len(header) < wire.HEADER_BYTES:
-        return None
-    buffer = bytearray(header + batches.read(int.from_bytes(header, "little")))
-    return next(wire.frames(buffer), None)
+    size_bytes = int.from_bytes(batches.read(wire.HEADER_BYTES), "little")
+    body = batches.read(size_bytes)
+    return wire.message(body) if body and len(body) == size_bytes else None
 
 
 def _write(answers: BinaryIO, packed: list[wire.Packed]) -> None:
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    if not packed:
+        return
     rest = memoryview(wire.frame(packed))
     while rest:
         rest = rest[answers.write(rest) :]
