@@ -235,6 +235,18 @@ async def test_same_direction_has_similarity_one_whatever_the_norms(store: Vecto
     assert hit.similarity <= 1
 
 
+async def test_twins_and_opposites_stay_within_one_whatever_the_rounding(store: VectorStore) -> None:
+    rows = np.random.default_rng(5).standard_normal((60, DIMENSION), dtype=np.float32)
+    kinds = {f"{i:02}/{name}.py": (sign * rows[i]).tolist() for i in range(60) for name, sign in (("a", 1), ("b", -1))}
+    twins = {f"{i:02}/c.py": rows[i].tolist() for i in range(60)}
+    await store.upload(batch_of("r", kinds | twins))
+    for i in range(60):
+        near = await store.similar("r", 1, f"{i:02}/a.py", k=2, path_prefix=f"{i:02}/")
+        assert [hit.path[-4] for hit in near] == ["c", "b"]
+        assert 1 - TOLERANCE <= near[0].similarity <= 1
+        assert -1 <= near[1].similarity <= -1 + TOLERANCE
+
+
 async def test_right_angle_has_similarity_zero(store: VectorStore) -> None:
     await store.upload(batch_of("r", {"a.py": vector(1), "b.py": vector(0, 1)}))
     (hit,) = await store.similar("r", 1, "a.py", k=1)

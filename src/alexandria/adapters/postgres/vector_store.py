@@ -58,13 +58,13 @@ SELECT asked.isolated, hit.path, hit.language, hit.similarity
 FROM asked LEFT JOIN LATERAL (
     SELECT other.path, other.language, least(1, greatest(-1, -(other.embedding <#> asked.embedding))) AS similarity
     FROM alexandria.vectors AS other
-    WHERE other.set_id = asked.set_id AND other.path <> asked.path AND NOT other.isolated AND NOT asked.isolated
+    WHERE other.set_id = asked.set_id AND other.path <> asked.path AND NOT other.isolated
         AND starts_with(other.path, $4) AND (cardinality($5::text[]) = 0 OR other.language = ANY ($5))
     ORDER BY similarity DESC, other.path
     LIMIT $6
 ) AS hit ON true
 """
-"""`<#>` is the negative inner product: of unit vectors, the negative cosine."""
+"""`<#>` is the negative inner product: of unit vectors, the negative cosine, up to what float32 rounds off."""
 
 
 class PgVectorStore(VectorStore):
