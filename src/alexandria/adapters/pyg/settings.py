@@ -74,7 +74,7 @@ class Node2VecSettings:
     learning_rate: float = 0.02
     window_decay: float = 0.5
     in_degree_exponent: float = 0.5
-    negative_weight: float = 0.03
+    negative_weight: float = 0.04
     initial_scale: float = 0.1
     walks_per_step: int | None = None
     edge_kinds: frozenset[EdgeKind] = field(default=ALL_KINDS)
