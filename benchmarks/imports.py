@@ -14,7 +14,9 @@ the program runs, are counted over all trees: the N most frequent, and all of th
 
 Without either, each tree is timed in processes of its own, all of them once a round, in turn, so that a busy machine is
 unfair to none: end to end (listing, reading, parsing, resolving, graph), bound to one core and to two, with a parser
-process for each; parsing alone, bound to one core, of the same files from memory; and, where they are installed, grimp
+process for each; the same of a directory with one empty file of each suffix, which is the start and the end of it all
+(the parser process, the rules of the languages, threads) and no work; parsing alone, bound to one core, of the same
+files from memory; and, where they are installed, grimp
 on Python packages and dependency-cruiser on JavaScript and TypeScript, with all the cores. Times are the medians of the
 rounds, memory is the largest sum of resident sizes of the measured process and its children.
 """
@@ -34,6 +36,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -236,6 +239,15 @@ def measure_end_to_end(tree: Path) -> Measured:
     }
 
 
+def measure_start(tree: Path) -> Measured:
+    """Time the graph of as many empty files as the tree has suffixes of source files."""
+    suffixes = {path.suffix for path in tree.rglob("*") if language_of(path.name) is not None}
+    with tempfile.TemporaryDirectory() as directory:
+        for suffix in suffixes:
+            Path(directory, f"empty{suffix}").touch()
+        return measure_end_to_end(Path(directory))
+
+
 def measure_parsing(tree: Path) -> Measured:
     """Time tree-sitter alone, in this process, over files that are in memory already."""
     import tree_sitter  # noqa: PLC0415 - each measurement loads only what it measures
@@ -320,6 +332,7 @@ def measure_dependency_cruiser(command: str, tree: Path) -> Measured:
 
 MEASURES: dict[str, Callable[[Path, str], Measured]] = {
     "end-to-end": lambda tree, _: measure_end_to_end(tree),
+    "start": lambda tree, _: measure_start(tree),
     "parsing": lambda tree, _: measure_parsing(tree),
     "grimp": lambda tree, _: measure_grimp(tree),
     "dependency-cruiser": lambda tree, command: measure_dependency_cruiser(command, tree),
@@ -374,6 +387,7 @@ def speed(trees: Sequence[Path], arguments: argparse.Namespace) -> None:
         times: dict[str, list[Measured]] = collections.defaultdict(list)
         for _ in range(arguments.rounds):
             times["parsing only, 1 core"].append(in_own_process("parsing", tree))
+            times["start and end, 1 core"].append(in_own_process("start", tree))
             for cores in arguments.cores:
                 label = f"end to end, {cores} core{'s' * (cores > 1)}"
                 times[label].append(in_own_process("end-to-end", tree, cores))
@@ -401,11 +415,12 @@ def print_speed(name: str, times: dict[str, list[Measured]]) -> None:
             f"{megabytes / seconds:6.1f} {peak:8.0f}"
         )
     ends = [what for what in medians if what.startswith("end to end")]
-    parsing, first, last = "parsing only, 1 core", ends[0], ends[-1]
+    parsing, start, first, last = "parsing only, 1 core", "start and end, 1 core", ends[0], ends[-1]
     ratios = f"{medians[first] / medians[parsing]:.2f} (CPU {cpu[first] / cpu[parsing]:.2f})"
-    print(
-        f"{name:22} {first}: {ratios} times parsing only; {last}: {medians[first] / medians[last]:.2f} times faster\n"
-    )
+    without = f"{(medians[first] - medians[start]) / medians[parsing]:.2f}"
+    without += f" (CPU {(cpu[first] - cpu[start]) / cpu[parsing]:.2f})"
+    print(f"{name:22} {first}: {ratios} times parsing only, {without} without start and end")
+    print(f"{name:22} {last}: {medians[first] / medians[last]:.2f} times faster than {first}\n")
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ BATCH_FILES: Final = 256
 class TreeSitterParser(SourceParser):
     """Parses in worker processes: parsing holds the GIL, and a file may crash or hang its parser.
 
-    Also a small repository goes through a worker. In this process it would be 50 ms faster, but
+    Also a small repository goes through a worker. In this process it would be 30 ms faster, but
     nothing could then stop a file on which the grammar takes minutes (200,000 opening brackets do),
     or survive one on which it aborts.
 
