@@ -1,4 +1,4 @@
-"""Properties of the user's list that need several adapters together: 5, a cloned repository; 8, what is stored."""
+"""Properties of the user's list that belong to no single adapter: 5, 8 and 12, and the numbers of the training."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alexandria.adapters.git.clone import GitSource
+from alexandria.adapters.pyg.settings import Node2VecSettings
 from alexandria.adapters.qdrant.vector_store import QdrantVectorStore
 from alexandria.adapters.tree_sitter.parser import TreeSitterParser
 from alexandria.application.index import CodeGraph, read_code_graph
 from alexandria.domain.embedding import DIMENSION, EmbeddingReport, EmbeddingSet
+from alexandria.domain.errors import InvalidRepoUrlError
 from alexandria.domain.language import Language
 from alexandria.domain.repo_url import RepoUrl
 from alexandria.domain.selection import Selection
+from alexandria.entrypoints.settings import Settings, SettingsError, variable_of
 from alexandria.ports.vector_store import VectorBatch
 from support.qdrant_rest import API_KEY, QdrantServer, rest_server
 
@@ -145,3 +148,68 @@ def test_property_08_all_are_stored_with_file_path_and_repo_url(
     stored = [payload for _, payload in collection.points.values() if payload["repo_key"] == repo.key]
     assert sorted(payload["file_path"] for payload in stored) == list(paths)
     assert {payload["repo_url"] for payload in stored} == {repo.url}
+
+
+# --- 12 -----------------------------------------------------------------------------------------------------------
+
+LABEL = st.from_regex(r"[a-z]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
+ELSEWHERE = st.one_of(
+    st.builds("{}.{}.com".format, LABEL, LABEL),
+    st.ip_addresses(v=4).filter(lambda address: not address.is_loopback).map(str),
+    st.ip_addresses(v=6).filter(lambda address: not address.is_loopback).map("[{}]".format),
+    st.sampled_from(["localhost.example.com", "127.0.0.1.example.com", "127.1.example.com", "0x7f.example.com"]),
+)
+HERE = st.sampled_from(["localhost", "127.0.0.1", "[::1]", "127.9.8.7"])
+IN_THE_CLEAR = {
+    "qdrant_url": "http://{}:6333",
+    "upstash_redis_rest_url": "http://{}",
+    "redis_url": "redis://:secret@{}:6379",
+    "database_url": "postgresql://u:secret@{}/alexandria?sslmode=prefer",
+}
+ENCRYPTED = {
+    "qdrant_url": "https://{}:6333",
+    "upstash_redis_rest_url": "https://{}",
+    "redis_url": "rediss://:secret@{}:6379",
+    "database_url": "postgresql://u:secret@{}/alexandria?sslmode=require",
+}
+
+
+def faults_of(field: str, value: str) -> str:
+    """Return what the settings say against a value; nothing if they take it."""
+    try:
+        Settings.load(**{field: value})
+    except SettingsError as error:
+        return "\n".join(fault for fault in error.faults if fault.startswith(variable_of(field)))
+    return ""
+
+
+@settings(deadline=None, max_examples=100)
+@given(field=st.sampled_from(sorted(IN_THE_CLEAR)), elsewhere=ELSEWHERE, here=HERE)
+def test_property_12_what_leaves_this_machine_is_encrypted(field: str, elsewhere: str, here: str) -> None:
+    refused = faults_of(field, IN_THE_CLEAR[field].format(elsewhere))
+    assert refused
+    assert "secret" not in refused
+    assert not faults_of(field, ENCRYPTED[field].format(elsewhere))
+    assert not faults_of(field, IN_THE_CLEAR[field].format(here))
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    host=st.sampled_from(["github.com", "GitLab.com", "codeberg.org"]),
+    form=st.sampled_from(["{}/u/r", "https://{}/u/r", "https://{}/u/r.git", "git@{}:u/r.git", "http://{}/u/r"]),
+)
+def test_property_12_repositories_are_cloned_by_https_alone(host: str, form: str) -> None:
+    if form.startswith("http://"):
+        with pytest.raises(InvalidRepoUrlError):
+            RepoUrl.parse(form.format(host))
+    else:
+        assert RepoUrl.parse(form.format(host)).url == f"https://{host.lower()}/u/r"
+
+
+# --- R5.3, R5.4 ---------------------------------------------------------------------------------------------------
+
+
+def test_the_training_has_the_numbers_that_were_asked_for() -> None:
+    numbers = Node2VecSettings()
+    assert (numbers.dimension, numbers.walk_length, numbers.context_size, numbers.walks_per_node) == (64, 20, 10, 10)
+    assert numbers.epochs >= 10

@@ -1,0 +1,91 @@
+"""The commands of README and guides, run: all that need no second machine and no account.
+
+Those of the deployment guide are run by tests/deployment/test_two_halves.py, over the engines that they need. Blocks
+marked `text` are not run: they need root, a container engine, Windows, a GPU or somebody's address.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.command import environment
+from support.trees import commit_all, write_tree
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+BIN = Path(sys.executable).parent
+GUIDES = sorted((ROOT / "docs/guides").glob("*.md"))
+FLASK = {
+    "src/flask/__init__.py": "from .app import Flask\n",
+    "src/flask/app.py": "from . import helpers, globals, ctx, sessions\n",
+    "src/flask/ctx.py": "from . import globals\n",
+    "src/flask/globals.py": "",
+    "src/flask/helpers.py": "from .globals import current\n",
+    "src/flask/sessions.py": "from . import helpers\n",
+    "tests/test_app.py": "import flask\n",
+}
+
+
+def tour() -> list[str]:
+    """Return the command lines of the README's tour, in their order."""
+    return re.findall(r"^\$ (.+)$", README, re.MULTILINE)
+
+
+def blocks_of(page: Path) -> list[str]:
+    return re.findall(r"^```sh\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_the_readme_has_a_tour_and_its_two_commands() -> None:
+    assert len(tour()) > 8
+    assert all(line.startswith("alexandria ") for line in tour())
+    targets = (ROOT / "Makefile").read_text()
+    for command in re.findall(r"^make ([a-z-]+)", README, re.MULTILINE):
+        assert re.search(rf"^{command}:", targets, re.MULTILINE)
+
+
+def test_what_is_run_elsewhere_is_said_so() -> None:
+    with_commands = {page.name for page in GUIDES if blocks_of(page)}
+    assert {"deployment.md", "edge-setup.md", "troubleshooting.md"} <= with_commands
+    elsewhere = (ROOT / "tests/deployment/test_two_halves.py").read_text()
+    assert "docs/guides/deployment.md" in elsewhere
+
+
+@pytest.mark.long
+def test_every_command_of_the_tour_runs_after_the_first(tmp_path: Path) -> None:
+    commit_all(write_tree(tmp_path / "mirror/github.com/pallets/flask", FLASK))
+    # The tour stands in a checkout of this project.
+    here = {str(path.relative_to(ROOT)): path.read_bytes() for path in (ROOT / "src/alexandria/domain").rglob("*.py")}
+    folder = write_tree(tmp_path / "here", here)
+    variables = environment(tmp_path / "data", REPO_MIRROR=str(tmp_path / "mirror"))
+    variables["PATH"] = f"{BIN}{os.pathsep}{variables['PATH']}"
+    # What `make run REPO=…` does after the set-up.
+    lines = ["alexandria index https://github.com/pallets/flask", *tour()]
+    for line in lines:
+        done = subprocess.run(
+            ["bash", "-c", line], cwd=folder, env=variables, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+        assert done.stdout or ">" in line or shlex.split(line)[1] == "worker", f"{line} says nothing"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("page", [page for page in GUIDES if page.name != "deployment.md"], ids=lambda page: page.name)
+def test_every_command_of_a_guide_that_needs_one_machine_runs(page: Path, tmp_path: Path) -> None:
+    for block in blocks_of(page):
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", block.replace(".venv/bin", str(BIN))],
+            cwd=ROOT,
+            env=environment(tmp_path / "data"),
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
