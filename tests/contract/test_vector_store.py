@@ -239,11 +239,8 @@ async def test_twins_and_opposites_stay_within_one_whatever_the_rounding(store: 
     # Rows whose square, summed up in float32, comes out above one; one in a hundred and fifty does.
     rows = np.random.default_rng(5).standard_normal((2000, DIMENSION), dtype=np.float32)[[318, 518, 608, 811, 881]]
     signs = {"a": 1, "b": -1, "c": 1}
-    await store.upload(
-        batch_of(
-            "r", {f"{i}/{name}": (sign * row).tolist() for i, row in enumerate(rows) for name, sign in signs.items()}
-        )
-    )
+    vectors = {f"{i}/{name}": (signs[name] * row).tolist() for i, row in enumerate(rows) for name in signs}
+    await store.upload(batch_of("r", vectors))
     for i in range(len(rows)):
         twin, opposite = await store.similar("r", 1, f"{i}/a", k=2, path_prefix=f"{i}/")
         assert (twin.path, opposite.path) == (f"{i}/c", f"{i}/b")
