@@ -13,10 +13,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -218,6 +219,22 @@ async def put_in(plane: ControlPlane, repo: str) -> int:
     await plane.vectors.upload(batch)
     await plane.catalog.activate(snapshot_of(repo, graph, generation=generation), graph)
     return generation
+
+
+def spoken(url: str, request: bytes) -> httpx.Response:
+    """Send bytes as they are to the server at `url`, and return the answer that comes back."""
+    parts = urlsplit(url)
+    with closing(socket.create_connection((parts.hostname, parts.port), timeout=30)) as line:
+        answer = b""
+        with suppress(ConnectionError):  # it may be closed before all is sent
+            line.sendall(request)
+        with suppress(ConnectionError):
+            while chunk := line.recv(65536):
+                answer += chunk
+    head, _, body = answer.partition(b"\r\n\r\n")
+    first, *rest = head.decode().split("\r\n")
+    headers = [(name, value.strip()) for name, _, value in (line.partition(":") for line in rest)]
+    return httpx.Response(int(first.split(" ")[1]), headers=headers, content=body)
 
 
 def cpu_s(pid: int) -> float:

@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-import socket
-from contextlib import closing, suppress
-from urllib.parse import urlsplit
-
 import httpx
 import pytest
 
 from integration.api.problems import problem
-from integration.api.running import ADMIN, Cloud, RunningApi, running_api
+from integration.api.running import ADMIN, Cloud, RunningApi, running_api, spoken
 
 JOBS = "/api/v1/ingestion/jobs"
 JSON = {"Content-Type": "application/json"}
-
-
-def spoken(api: RunningApi, request: bytes) -> httpx.Response:
-    """Send bytes as they are, and return the answer that comes back."""
-    parts = urlsplit(api.url)
-    with closing(socket.create_connection((parts.hostname, parts.port), timeout=30)) as line:
-        answer = b""
-        with suppress(ConnectionError):  # it may be closed before all is sent
-            line.sendall(request)
-        with suppress(ConnectionError):
-            while chunk := line.recv(65536):
-                answer += chunk
-    head, _, body = answer.partition(b"\r\n\r\n")
-    first, *rest = head.decode().split("\r\n")
-    headers = [(name, value.strip()) for name, _, value in (line.partition(":") for line in rest)]
-    return httpx.Response(int(first.split(" ")[1]), headers=headers, content=body)
 
 
 def test_a_body_that_is_too_long_is_413(client: httpx.Client) -> None:
@@ -47,8 +27,10 @@ def test_a_path_or_query_that_is_too_long_is_414(anybody: httpx.Client) -> None:
 
 def test_a_head_that_is_too_long_is_431(api: RunningApi, anybody: httpx.Client) -> None:
     problem(anybody.get("/health/live", headers={f"X-{n}": "1" for n in range(120)}), 431)
-    problem(spoken(api, b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 100_000 + b"\r\n\r\n"), 431)
-    problem(spoken(api, b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 1_000_000), 431)
+    problem(
+        spoken(api.url, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX: " + b"a" * 100_000 + b"\r\n\r\n"), 431
+    )
+    problem(spoken(api.url, b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 1_000_000), 431)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +46,7 @@ def test_a_head_that_is_too_long_is_431(api: RunningApi, anybody: httpx.Client) 
     ],
 )
 def test_what_is_no_http_is_answered_with_a_problem(api: RunningApi, request_bytes: bytes) -> None:
-    answer = spoken(api, request_bytes)
+    answer = spoken(api.url, request_bytes)
     assert answer.status_code in {400, 404}
     problem(answer, answer.status_code)
 
@@ -95,7 +77,7 @@ def test_a_control_character_in_an_address_is_400(client: httpx.Client) -> None:
     assert client.get(JOBS).json()["pending"] == []
 
 
-def test_every_answer_has_the_headers_that_protect(api: RunningApi, client: httpx.Client) -> None:
+def test_every_answer_has_the_headers_that_protect(client: httpx.Client) -> None:
     for path in ("/health/live", "/nothing", "/docs", "/api/v1/repositories", "/metrics"):
         headers = client.get(path).headers
         assert headers["x-content-type-options"] == "nosniff"
@@ -105,7 +87,6 @@ def test_every_answer_has_the_headers_that_protect(api: RunningApi, client: http
         assert headers["cache-control"] in {"no-store", "private, no-cache"}
         assert "server" not in headers
         assert "access-control-allow-origin" not in headers
-    assert api.client().get("/docs", headers={"Origin": "https://a.example"}).headers.get("vary") is None
 
 
 def test_an_address_gets_as_many_answers_a_minute_as_it_may(cloud: Cloud) -> None:

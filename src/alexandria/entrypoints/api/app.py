@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -37,7 +38,7 @@ _ROUTERS = (jobs.router, search.router, system.router)
 
 def create_app(state: ApiState) -> FastAPI:
     """Return the application: routes and error handlers, without the gate."""
-    app = FastAPI(
+    app = _Api(
         title="Alexandria",
         version=version("alexandria"),
         description=DESCRIPTION,
@@ -56,6 +57,20 @@ def create_app(state: ApiState) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _on_error)
     app.add_exception_handler(Exception, _on_error)
     return app
+
+
+class _Api(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """Return the document; the framework takes every null out of it, also out of examples."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            for route in _routes():
+                for status, answer in route.responses.items():
+                    for kind, content in answer.get("content", {}).items():
+                        for method in route.methods or ():
+                            found = document["paths"][route.path_format][method.lower()]["responses"][str(status)]
+                            found["content"][kind]["example"] = content["example"]
+        return self.openapi_schema or {}
 
 
 def gated(app: FastAPI, state: ApiState, hosts: Collection[str] = ()) -> ASGIApp:
@@ -101,6 +116,9 @@ def _problem(request: Request, error: Exception) -> ProblemError:
 
 def _allowed(request: Request) -> str:
     """Return every method of the address; the framework names those of the first route only."""
-    routes = [route for router in _ROUTERS for route in router.routes if isinstance(route, APIRoute)]
-    fitting = [route for route in routes if route.path_regex.match(request.scope["path"])]
+    fitting = [route for route in _routes() if route.path_regex.match(request.scope["path"])]
     return ", ".join(sorted({method for route in fitting for method in route.methods or ()}))
+
+
+def _routes() -> list[APIRoute]:
+    return [route for router in _ROUTERS for route in router.routes if isinstance(route, APIRoute)]
