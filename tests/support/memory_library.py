@@ -52,6 +52,7 @@ class WaitingEmbedder(RandomEmbedder):
 
     def __init__(self) -> None:
         self.begun = asyncio.Event()
+        self.ended = threading.Event()
         self.let_go = threading.Event()
         self.stopped = False
         self._loop = asyncio.get_running_loop()
@@ -69,6 +70,7 @@ class WaitingEmbedder(RandomEmbedder):
         while not cancelled() and not self.let_go.wait(0.001):
             pass
         self.stopped = True
+        self.ended.set()
         return super().embed(graph, seed=seed, progress=progress, cancelled=cancelled)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from alexandria.domain.job import JobState, Phase
+from alexandria.domain.worker_status import WorkerStatus
 from alexandria.entrypoints.containers import open_for
 from alexandria.entrypoints.control_plane import ControlPlane
 from alexandria.entrypoints.settings import Settings
@@ -159,6 +160,10 @@ async def until(what: Callable[[], Awaitable[bool]], worker: Worker) -> None:
         await asyncio.sleep(0.002)
 
 
+async def works(worker: Worker, stores: ControlPlane) -> bool:
+    return worker.id in {running.worker_id for running in await stores.running_jobs()}
+
+
 async def kill_at(phase: Phase, worker: Worker, stores: ControlPlane) -> None:
     """Kill the worker from outside when the queue shows it in `phase`, or after its first job if that was too quick."""
 
@@ -195,3 +200,92 @@ async def run_series(series: Series, kills: int, seed: int) -> None:
 
 async def test_kill_in_make_test(nursery: Nursery, tmp_path: Path) -> None:
     await run_series(Series(tmp_path, nursery), kills=20, seed=1)
+
+
+@pytest.mark.long
+async def test_kill_two_hundred_times(nursery: Nursery, tmp_path: Path) -> None:
+    await run_series(Series(tmp_path, nursery), kills=200, seed=2)
+
+
+async def test_worker_that_comes_late_is_refused_and_its_vectors_are_removed(nursery: Nursery, tmp_path: Path) -> None:
+    series = Series(tmp_path, nursery, repositories=1)
+    async with series.opened() as stores:
+        await series.submit_what_is_not_there(stores)
+        # Asleep as a laptop is, its lid closed between the training and the upload.
+        late = series.start(once=True, accident=Accident(f"{VECTORS}.upload", BEFORE, signal.SIGSTOP))
+
+        async def lapsed() -> bool:
+            return [running.lapsed for running in await stores.running_jobs()] == [True]
+
+        await until(lapsed, late)
+        quick = series.start(once=True)
+        assert await asyncio.to_thread(quick.wait) == 0
+        [before] = await stores.repos()
+        late.kill(signal.SIGCONT)
+        assert await asyncio.to_thread(late.wait) == 0
+        assert any(event["event"].startswith("job let go: ") for event in late.events())
+        assert await stores.repos() == [before]
+        [record] = await stores.job_history()
+        assert (record.worker_id, record.attempt) == (quick.id, 2)
+        await series.check_the_end(stores)
+
+
+async def test_three_kills_are_a_dead_letter_with_its_reason(nursery: Nursery, tmp_path: Path) -> None:
+    series = Series(tmp_path, nursery, repositories=2, lease_s=0.5)
+    async with series.opened() as stores:
+        poison = await stores.submit("github.com/test/shop0")
+        for _ in range(3):
+            worker = series.start(accident=Accident(EMBEDDER, BEFORE), MAX_ATTEMPTS="3")
+            assert await asyncio.to_thread(worker.wait) == -signal.SIGKILL
+            await asyncio.sleep(series.lease_s)
+        await stores.submit("github.com/test/shop1")
+        last = series.start(once=True, MAX_ATTEMPTS="3")
+        assert await asyncio.to_thread(last.wait) == 0
+        records = {record.job_id: record for record in await stores.job_history()}
+        dead = records.pop(poison.job.id)
+        assert (dead.status, dead.attempt) == (JobState.FAILED, 3)
+        assert "not heard of" in dead.reason
+        assert [record.status for record in records.values()] == [JobState.COMPLETE]
+        assert [snapshot.repo for snapshot in await stores.repos()] == ["github.com/test/shop1"]
+
+
+async def test_several_workers_share_the_work(nursery: Nursery, tmp_path: Path) -> None:
+    series = Series(tmp_path, nursery, lease_s=30)
+    async with series.opened() as stores:
+        await series.submit_what_is_not_there(stores)
+        first = series.start(once=True, accident=Accident(f"{QUEUE}.claim", AFTER, signal.SIGSTOP))
+        await until(lambda: works(first, stores), first)
+        second = series.start(once=True)
+        await until(lambda: works(second, stores), second)
+        first.kill(signal.SIGCONT)
+        workers = [first, second]
+        for worker in workers:
+            assert await asyncio.to_thread(worker.wait) == 0, worker.log.read_text()
+        await series.check_the_end(stores)
+        by_worker = Counter(record.worker_id for record in await stores.job_history())
+        assert set(by_worker) == {worker.id for worker in workers}
+        assert {record.attempt for record in await stores.job_history()} == {1}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_signal_gives_the_job_back_and_leaves_nothing(
+    nursery: Nursery, tmp_path: Path, number: signal.Signals
+) -> None:
+    series = Series(tmp_path, nursery, repositories=1, lease_s=30)
+    files = {f"p{i}/m{j}.py": f"from p{i} import m{j + 1}\n" for i in range(40) for j in range(20)}
+    commit_all(write_tree(tmp_path / "mirror/github.com/test/large", files))  # some seconds of training
+    async with series.opened() as stores:
+        job_id = (await stores.submit("github.com/test/large")).job.id
+        worker = series.start()
+
+        async def trains() -> bool:
+            return (await stores.job(job_id)).phase is Phase.TRAINING
+
+        await until(trains, worker)
+        assert str(await stores.worker_status()) == "Training Graph on https://github.com/test/large"
+        worker.kill(number)
+        assert await asyncio.to_thread(worker.wait) == 0, worker.log.read_text()
+        view = await stores.job(job_id)
+        assert (view.job.state, view.job.attempt) == (JobState.QUEUED, 0)
+        assert (await stores.worker_status(), await stores.job_history()) == (WorkerStatus.offline(), [])
+        assert series.left_over() == []
