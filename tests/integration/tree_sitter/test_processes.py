@@ -210,3 +210,27 @@ def test_ctrl_c_ends_the_script_and_its_workers(tmp_path: Path) -> None:
     script.communicate(timeout=60)
     assert script.returncode == -signal.SIGINT
     assert wait_until_gone(workers, timeout_s=5) == []
+
+
+READ_ONE_FILE = """
+import sys; sys.path[:] = sys.argv[1:]
+from alexandria.adapters.tree_sitter.reading import read_source
+from alexandria.adapters.tree_sitter.worker import load_resources_late
+from alexandria.domain.language import Language
+load_resources_late()
+read_source("a.py", Language.PYTHON, b"import a")
+print(*sorted(sys.modules))
+from importlib.resources import files
+print((files("alexandria") / "__init__.py").is_file())
+"""
+
+
+def test_a_worker_loads_little_and_the_rest_when_it_is_asked_for() -> None:
+    paths = [path for path in sys.path if path]
+    command = [sys.executable, "-I", "-S", "-c", READ_ONE_FILE, *paths]
+    loaded, found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    # Each of them takes longer than reading a file, and every worker of every run would wait for it.
+    slow = {"dataclasses", "inspect", "tempfile", "pathlib", "asyncio", "logging", "subprocess", "numpy"}
+    assert slow.isdisjoint(loaded.split())
+    assert "alexandria.domain.imports.python" not in loaded.split()  # the rules stay with the parent
+    assert found == "True"
