@@ -163,9 +163,7 @@ def main() -> int:
         variables = kept | store | {"TMPDIR": folder}
         migrate = [sys.executable, "-m", "alexandria.entrypoints.start", "migrate"]
         subprocess.run(migrate, env=variables | {"MODE": "CLOUD"}, check=True, stdout=subprocess.DEVNULL)
-        print(
-            f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; {options.times} starts each, the best is shown first"
-        )
+        print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; {options.times} starts each, best first")
         print("half    core   wall s            CPU s   resident MB")
         log = Path(folder) / "log"
         for share in options.quota:
