@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -110,7 +111,9 @@ class PostgresDatabase:
 
     Args:
         dsn: `postgresql://user:password@host/database?sslmode=require`; a host that is this
-            machine, or the directory of a socket, may go without `sslmode`.
+            machine, or the directory of a socket, may go without `sslmode`. With `verify-full` the
+            server must prove its name: by the certificates that this machine trusts, or by those in
+            the file `sslrootcert`.
         patience: How long to wait, and how often to try.
         connections: At most so many at once.
 
@@ -120,7 +123,7 @@ class PostgresDatabase:
     """
 
     def __init__(self, dsn: str, *, patience: Patience | None = None, connections: int = 10) -> None:
-        self._dsn = _checked(dsn)
+        self._dsn, self._tls = _checked(dsn)
         self.place = _place(dsn)
         self._patience = patience or Patience()
         self._connections = connections
@@ -269,6 +272,7 @@ class PostgresDatabase:
                 max_size=self._connections,
                 max_inactive_connection_lifetime=60.0,
                 statement_cache_size=0,
+                ssl=self._tls,
                 timeout=self._patience.connect_s,
                 reset=_keep,
             )
@@ -291,8 +295,11 @@ def _wrong_version(place: str, part: SchemaPart, found: int) -> NotMigratedError
     return NotMigratedError(f"{seen}: run `alexandria migrate`")
 
 
-def _checked(dsn: str) -> str:
-    """Return the address without what asyncpg does not know. No part of it may stand in an error: any may be secret."""
+def _checked(dsn: str) -> tuple[str, ssl.SSLContext | None]:
+    """Return the address as asyncpg takes it, and how to check certificates if that is not said in it.
+
+    No part of the address may stand in an error: any may be secret.
+    """
     try:
         parts = urlsplit(dsn)
         private = is_private_dsn(dsn)
@@ -309,8 +316,14 @@ def _checked(dsn: str) -> str:
             "DATABASE_URL must carry sslmode=require or stronger (not needed on this machine): "
             "the password would travel in the clear"
         )
-    options = [(key, value) for key, value in parse_qsl(parts.query) if key not in _CLIENT_OPTIONS]
-    return parts._replace(query=urlencode(options)).geturl()
+    options = {key: value for key, value in parse_qsl(parts.query) if key not in _CLIENT_OPTIONS}
+    tls = None
+    # asyncpg looks for certificates in files only, and without one refuses these modes.
+    if options.get("sslmode") in {"verify-ca", "verify-full"} and options.get("sslrootcert", "system") == "system":
+        tls = ssl.create_default_context()
+        tls.check_hostname = options.pop("sslmode") == "verify-full"
+        options.pop("sslrootcert", None)
+    return parts._replace(query=urlencode(options)).geturl(), tls
 
 
 def _place(dsn: str) -> str:

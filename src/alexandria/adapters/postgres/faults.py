@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -40,7 +41,7 @@ class DatabaseFullError(DatabaseError):
 
 
 class AccessDeniedError(DatabaseError):
-    """The server answers and refuses: user, password, or a right that is missing."""
+    """The server answers and refuses: user, password, or a right that is missing; or its certificate is wrong."""
 
 
 class DatabaseMissingError(DatabaseError):
@@ -112,6 +113,11 @@ def explained(place: str) -> Iterator[None]:
         yield
     except TimeoutError as error:
         raise DatabaseUnreachableError(f"{place} did not answer in time: try again in a moment") from error
+    except ssl.SSLCertVerificationError as error:
+        raise AccessDeniedError(
+            f"{place} shows a certificate that this machine does not trust ({error.verify_message}): "
+            "check the host in DATABASE_URL"
+        ) from error
     except (OSError, EOFError) as error:
         raise DatabaseUnreachableError(f"{place} cannot be reached, or broke off ({error!r:.200})") from error
     except asyncpg.ClientConfigurationError as error:
