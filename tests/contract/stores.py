@@ -187,7 +187,7 @@ DEPLOYMENTS = {
     # A step is some thirty requests here, so a hundred histories take a minute.
     "postgres": Deployment(pgvector_vectors_in_tiny_chunks, postgres_catalog, lasting=True, examples=15),
     "qdrant": Deployment(qdrant_vectors_in_tiny_batches, sqlite_catalog, lasting=True, examples=12),
-    "qdrant-local": Deployment(local_qdrant_vectors, memory_catalog, lasting=False),
+    "qdrant-local": Deployment(local_qdrant_vectors, memory_catalog, lasting=False, examples=25),
 }
 
 _numbers = itertools.count()
