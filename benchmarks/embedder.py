@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+
 import numpy as np
 import numpy.typing as npt
 
@@ -28,3 +31,9 @@ def embed_combined(edge_index: npt.ArrayLike, num_nodes: int, seed: int) -> npt.
 def embed_prone(edge_index: npt.ArrayLike, num_nodes: int, seed: int) -> npt.NDArray[np.float32]:
     """As `embed`, in closed form."""
     return train(np.asarray(edge_index, np.int64), num_nodes, seed, Node2VecSettings(method="prone")).vectors
+
+
+def embed_as_set(edge_index: npt.ArrayLike, num_nodes: int, seed: int) -> npt.NDArray[np.float32]:
+    """As `embed`, with the settings of the JSON object in the environment variable ALEXANDRIA_BENCH_SETTINGS."""
+    settings = Node2VecSettings(device="cpu", **json.loads(os.environ["ALEXANDRIA_BENCH_SETTINGS"]))
+    return train(np.asarray(edge_index, np.int64), num_nodes, seed, settings).vectors

@@ -2,20 +2,28 @@ r"""Race our embedder against PyG's and others on real import graphs, interleave
 
     python benchmarks/embedding.py --bench DIR --graphs real-260 real-1k real-10k \
         --gensim PYTHON --pecanpy PYTHON
+    python benchmarks/embedding.py --only-ours --set '{"window_decay": 1.0}'    # an ablation
+    python benchmarks/embedding.py --floor --graphs real-1k real-10k            # where the time goes
 
 `DIR` is the folder of the node2vec bench (`bench.py`, `pyg_ref.py`, `graphs/`); `ALEXANDRIA_NODE2VEC_BENCH` names it
-too. `--gensim` and `--pecanpy` are interpreters with these packages; without them they do not run. The table's ratio
-is of wall time; the last table, printed here, is of CPU seconds, which suffer less from other programs.
+too. At real-100k PyG takes half an hour: `--rounds 1 --no-shipped --only-default`. `--gensim` and `--pecanpy` are
+interpreters with these packages; without them they do not run. The table's ratio is of wall time; the last table,
+printed here, is of CPU seconds, which suffer less from other programs.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
+import importlib
 import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 BENCH = Path(os.environ.get("ALEXANDRIA_NODE2VEC_BENCH", HERE.parent.parent / "shared/bench/node2vec"))
@@ -33,8 +41,22 @@ def main() -> None:
     parser.add_argument("--pecanpy", help="an interpreter that has pecanpy")
     parser.add_argument("--no-shipped", action="store_true", help="leave out PyG with its own settings")
     parser.add_argument("--only-ours", action="store_true", help="no rivals, no PyG")
+    parser.add_argument(
+        "--only-default", action="store_true", help="of ours, not the combined seeds and the closed form"
+    )
+    parser.add_argument("--set", metavar="JSON", help="one more contender: ours with these settings")
+    parser.add_argument("--floor", action="store_true", help="profile ours and PyG's trainer beside the bare products")
     arguments = parser.parse_args()
-    ours = ["embedder:embed", "embedder:embed_combined", "embedder:embed_prone"]
+    if arguments.floor:
+        for name in arguments.graphs:
+            print(floor_table(arguments.bench, name), flush=True)
+        return
+    ours = ["embedder:embed"]
+    if not arguments.only_default:
+        ours += ["embedder:embed_combined", "embedder:embed_prone"]
+    if arguments.set:
+        os.environ["ALEXANDRIA_BENCH_SETTINGS"] = arguments.set
+        ours.append("embedder:embed_as_set")
     rivals = [] if arguments.no_shipped else ["pyg_ref:embed"]
     rivals += [
         f"rivals:{name}@{getattr(arguments, name)}" for name in ("gensim", "pecanpy") if getattr(arguments, name)
@@ -81,6 +103,91 @@ def as_table(results: dict[str, dict[str, dict[str, float]]]) -> str:
             cells = f"{figures['cpu']:.2f} | {ratio} | {figures['rss_mb']:.0f} | {quality} | {figures.get('det')}"
             lines.append(f"| {graph} | {name} | {cells} |")
     return "\n".join(lines)
+
+
+PHASES = {
+    "products": ("aten::bmm", "aten::baddbmm", "aten::mm"),
+    "σ, log": ("aten::sigmoid_", "aten::sigmoid", "aten::softplus", "aten::log"),
+    "gather rows": ("aten::index_select", "aten::index"),
+    "add up gradients": (
+        "aten::scatter_add_",
+        "aten::index_add_",
+        "aten::_coalesce",
+        "autograd::engine::evaluate_function: EmbeddingBackward0",
+    ),
+    "fill, copy": ("aten::fill_", "aten::zero_", "aten::copy_", "aten::index_fill_"),
+    "mul, add, sum, sqrt": (
+        "aten::mul",
+        "aten::mul_",
+        "aten::add",
+        "aten::add_",
+        "aten::sum",
+        "aten::sqrt",
+        "aten::lerp_",
+    ),
+}
+"""Operators of torch, as the profiler names them, by what they are for."""
+
+
+def floor_table(bench: Path, name: str) -> str:
+    """Return where the CPU seconds of one training go, of ours and of PyG's trainer, and how far the products are.
+
+    The floor is a loop of the two batched products of a step and nothing else, on the shapes of `fit`, as often as
+    the training does them: no trainer that computes all pairs of a walk can be faster on this machine.
+    """
+    import numpy as np  # noqa: PLC0415 - the other modes need neither
+    import torch  # noqa: PLC0415
+
+    sys.path[:0] = [str(HERE), str(HERE.parent / "src"), str(bench)]
+    torch.set_num_threads(1)
+    data = np.load(bench / "graphs" / f"{name}.npz")
+    edges, nodes = data["edge_index"], int(data["num_nodes"])
+    from alexandria.adapters.pyg.settings import Node2VecSettings  # noqa: PLC0415
+
+    linked = np.unique(edges[:, edges[0] != edges[1]]).size
+    settings = Node2VecSettings()
+    walks = linked * settings.walks_per_node * settings.epochs
+    flop = walks * 2 * 2 * settings.walk_length**2 * settings.dimension
+    floor = products(torch, walks, settings.walk_length, settings.dimension)
+    lines = [f"\n{name}: {linked} linked files, {flop / 1e9:.0f} GFLOP in the products of walks, one thread", ""]
+    lines += [
+        f"| | CPU s | GFLOP/s | × the floor | {' | '.join(PHASES)} | rest |",
+        "|---|" + "--:|" * (len(PHASES) + 4),
+    ]
+    lines.append(f"| products alone | {floor:.2f} | {flop / floor / 1e9:.1f} | 1.0 |" + " |" * (len(PHASES) + 1))
+    for label, module, function in (("ours", "embedder", "embed"), ("PyG fixed", "pyg_ref", "embed_fixed")):
+        embed = getattr(importlib.import_module(module), function)
+        embed(np.array([[0, 1, 2], [1, 2, 3]]), 4, 0)  # lazy imports
+        began = time.process_time()
+        embed(edges, nodes, 0)
+        taken = time.process_time() - began
+        shares = shares_of_operators(torch, functools.partial(embed, edges, nodes, 0))
+        cells = " | ".join(f"{share:.0%}" for share in shares)
+        lines.append(f"| {label} | {taken:.2f} | {flop / taken / 1e9:.1f} | {taken / floor:.1f} | {cells} |")
+    return "\n".join(lines)
+
+
+def products(torch: Any, walks: int, length: int, dimension: int) -> float:
+    """Return the CPU seconds of E·Eᵀ and scores·E for so many walks, in chunks as `fit` has them."""
+    from alexandria.adapters.pyg.model import CHUNK  # noqa: PLC0415 - as above
+
+    rows = torch.randn(CHUNK, length, dimension)
+    scores, gradient = torch.empty(CHUNK, length, length), torch.empty(CHUNK, length, dimension)
+    began = time.process_time()
+    for _ in range(max(1, walks // CHUNK)):
+        torch.bmm(rows, rows.transpose(1, 2), out=scores)
+        torch.bmm(scores, rows, out=gradient)
+    return time.process_time() - began
+
+
+def shares_of_operators(torch: Any, run: Callable[[], object]) -> list[float]:
+    """Return the share of the self time of each of `PHASES`, and of all else, under torch's profiler."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], acc_events=False) as profiler:
+        run()
+    by_name = {event.key: event.self_cpu_time_total for event in profiler.key_averages()}
+    total = sum(by_name.values())
+    shares = [sum(by_name.get(name, 0) for name in names) / total for names in PHASES.values()]
+    return [*shares, 1 - sum(shares)]
 
 
 if __name__ == "__main__":

@@ -32,8 +32,8 @@ CHUNK = 128
 WALKS_PER_DRAW = 16_384
 """Walks drawn at once: enough to hide the cost of a call, few enough to stay small at a million nodes."""
 
-LOSS_STEPS = 16
-"""Steps of an epoch, about, on which the loss is measured."""
+LOSS_STEPS = 4
+"""Steps of an epoch, about, on which the loss is measured: a logarithm costs more than the products beside it."""
 
 
 class FusedNode2Vec(Node2Vec):  # type: ignore[misc]  # torch_geometric's modules are not typed
