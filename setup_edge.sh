@@ -7,7 +7,7 @@
 #   ./setup_edge.sh --no-test        without asking the stores at the end
 #
 # Environment:
-#   PYTHON            the Python to use; default: python3.11 or newer on PATH
+#   PYTHON            the Python to use; default: python3.11 (which the tests run with), else a newer one on PATH
 #   VENV              where to install; default: .venv here
 #   TORCH_INDEX_URL   where PyTorch comes from: the --index-url that the selector at https://pytorch.org/get-started/locally/
 #                     shows for this machine. Empty: where pip looks anyway (on Linux that build carries CUDA).
@@ -28,7 +28,7 @@ fail() {
 
 find_python() {
     local candidate
-    for candidate in "${PYTHON:-}" python3.13 python3.12 python3.11 python3; do
+    for candidate in "${PYTHON:-}" python3.11 python3.12 python3.13 python3; do
         if [ -n "$candidate" ] && command -v "$candidate" >/dev/null &&
             "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             command -v "$candidate"

@@ -170,6 +170,12 @@ async def test_every_command_of_the_deployment_guide_runs_from_submit_to_a_searc
     assert {one["path"] for one in neighbors["importers"]} >= {"src/flask/sessions.py", "tests/test_app.py"}
     assert ended.split("\n")[:2] == ["ended 0", "ended 0"], f"{ended}\n{done.log[-3000:]}"
 
+    before = (checkout / ".env.edge").read_text()
+    again = await run("VENV=.venv-edge ./setup_edge.sh", checkout, variables(engines, mirror, home))
+    assert again.code == 0, again.log
+    assert "is as the pins say" in again.log, "the second time there is nothing to install"
+    assert (checkout / ".env.edge").read_text() == before
+
     await asyncio.to_thread(check_the_split, checkout)
     secrets = [engines.database_url, variables(engines, mirror, home)["PHAROS_ADMIN_TOKEN"]]
     assert not any(secret in done.log for secret in secrets)
