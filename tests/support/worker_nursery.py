@@ -35,7 +35,7 @@ class Accident:
 
     Attributes:
         call: `module:Class.method` whose first call it happens at.
-        when: `before`, `after` (only if it gave something), or so many seconds after such an end.
+        when: `before`, `after`, or so many seconds after an end that gave something; once.
         signal: SIGKILL or SIGSTOP.
     """
 
@@ -164,15 +164,19 @@ def _prepare(call: str, when: str | float, number: int) -> None:
     owner = getattr(import_module(module), owner_name)
     real = getattr(owner, name)
 
+    struck = threading.Event()
+
     def strike() -> None:
-        os.kill(os.getpid(), number)
+        if not struck.is_set():
+            struck.set()
+            os.kill(os.getpid(), number)
 
     def began() -> None:
         if when == BEFORE:
             strike()
 
     def ended(result: object) -> None:
-        if when == AFTER and result is not False:
+        if when == AFTER:
             strike()
         elif isinstance(when, float) and result is not None:
             threading.Timer(when, strike).start()

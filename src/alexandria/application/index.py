@@ -71,6 +71,7 @@ class IndexProgress:
 OriginT = TypeVar("OriginT", bound=Origin)
 
 _REPORTS_OF_PARSING = 200
+_CLEAN_UP_S = 10.0
 
 ProgressListener = Callable[[IndexProgress], None]
 """Called from any thread; must be quick and must not raise."""
@@ -370,21 +371,44 @@ async def _store(
         languages=graph.languages,
         embeddings=embeddings,
     )
-    await vectors.upload(batch, progress=lambda done: progress(IndexProgress(Phase.UPLOADING, done)))
-    stored = await vectors.count(snapshot.repo, snapshot.generation)
+    try:
+        await vectors.upload(batch, progress=lambda done: progress(IndexProgress(Phase.UPLOADING, done)))
+        stored = await vectors.count(snapshot.repo, snapshot.generation)
+    except asyncio.CancelledError:
+        await _at_most(_CLEAN_UP_S, asyncio.ensure_future(_discard_refused(snapshot, vectors=vectors, catalog=catalog)))
+        raise
     if stored != snapshot.files:
         raise IncompleteUploadError(snapshot.files, stored)
+    activating = asyncio.ensure_future(_activate(snapshot, graph, vectors=vectors, catalog=catalog))
+    try:
+        await asyncio.shield(activating)
+    except asyncio.CancelledError:
+        # Half an activation would be one of unknown outcome: it takes moments, and cleans up if it is refused.
+        await _at_most(_CLEAN_UP_S, activating)
+        raise
+    progress(IndexProgress(Phase.UPLOADING, 1.0, f"{stored:,} vectors"))
+
+
+async def _at_most(seconds: float, work: asyncio.Future[None]) -> None:
+    """Wait for `work`, which somebody who was cancelled still has to do, but not for long."""
+    await asyncio.wait([work], timeout=seconds)
+    work.cancel()
+    await asyncio.wait([work])
+    if not work.cancelled() and (error := work.exception()) is not None:
+        logger.info("what was cancelled ended with: %s", error)
+
+
+async def _activate(snapshot: Snapshot, graph: DependencyGraph, *, vectors: VectorStore, catalog: Catalog) -> None:
     try:
         await catalog.activate(snapshot, graph)
     except StaleGenerationError:
         await _discard_refused(snapshot, vectors=vectors, catalog=catalog)
         raise
     await vectors.sweep(snapshot.repo, below=snapshot.generation)
-    progress(IndexProgress(Phase.UPLOADING, 1.0, f"{stored:,} vectors"))
 
 
 async def _discard_refused(snapshot: Snapshot, *, vectors: VectorStore, catalog: Catalog) -> None:
-    """Remove the vectors of a run that was refused: no next run may come, as when the repository was deleted."""
+    """Remove the vectors of a run that was refused or cancelled: no next run may come, as when it was deleted."""
     try:
         # An activation whose answer was lost, repeated after a newer run announced itself, is refused too:
         # what is current is not touched. What is refused and not current will never be current.
