@@ -1,4 +1,4 @@
-"""What the catalog in PostgreSQL keeps in memory, and that nobody notices."""
+"""What the catalog in PostgreSQL keeps in memory, and that nobody notices; what a read sees."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from collections.abc import AsyncIterator
 import pytest
 
 from alexandria.adapters.postgres.catalog import PostgresCatalog
+from alexandria.adapters.postgres.database import Connection
+from alexandria.adapters.postgres.schema import CATALOG
 from alexandria.ports.catalog import Direction, RepositoryNotFoundError
 from contract.stores import graph_of, snapshot_of
 from integration.postgres.proxy import Proxy, proxy
 from integration.postgres.stores import NAME, Stores, empty_dsn, open_stores
+from support.postgres import postgres_server
 
 BIG = graph_of([("a.py", f"{i * i * 7919}.py") for i in range(2000)])
 
@@ -73,3 +76,18 @@ async def test_rows_stay_in_memory_within_their_limit(stores: Stores) -> None:
     small = PostgresCatalog(stores.database, cache_bytes=10)
     assert len(await small.files("r0", limit=5000)) == 2001
     assert not small._cache
+
+
+async def test_a_read_sees_one_moment_whatever_is_activated_meanwhile(stores: Stores) -> None:
+    """The head of a row and its columns are two statements, and so are the pages of an export."""
+    await stores.index(1)
+
+    async def look_twice(connection: Connection) -> list[int]:
+        query = "SELECT generation FROM alexandria.repositories"
+        first = await connection.fetchval(query)
+        async with open_stores(postgres_server().dsn(NAME)) as other:
+            await other.index(2)
+        return [first, await connection.fetchval(query)]
+
+    assert await stores.database.read(CATALOG, look_twice) == [1, 1]
+    assert await stores.visible() == 2
