@@ -6,6 +6,9 @@ import asyncio
 
 from alexandria.application.pacing import Timer
 
+_SETTLED = 30
+"""Rounds of the event loop in which what needs no thread and no network comes to rest."""
+
 
 class OwnTime:
     """Seconds for one worker, which sleeps in one place at a time; between two sleeps it takes the time it takes."""
@@ -31,6 +34,8 @@ class OwnTime:
         """Let so many seconds pass: wait until the worker sleeps, wake it when its time has come, and so on."""
         end_s = self.now_s + seconds
         while True:
+            for _ in range(_SETTLED):
+                await asyncio.sleep(0)
             await self._asleep.wait()
             sleeper = min(self._sleepers, key=self._sleepers.__getitem__)
             wakes_at = self._sleepers[sleeper]
@@ -41,7 +46,6 @@ class OwnTime:
             self._forget(sleeper)
             if not sleeper.done():
                 sleeper.set_result(None)
-            await asyncio.sleep(0)
 
     def _forget(self, sleeper: asyncio.Future[None]) -> None:
         self._sleepers.pop(sleeper, None)
