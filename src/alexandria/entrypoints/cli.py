@@ -429,7 +429,12 @@ class NotInThisGraphError(AlexandriaError):
 
 
 def _note_on_a_part(source: str, code: CodeGraph) -> None:
-    """Say so when a folder inside a repository was read alone: its ties to what lies above are not seen."""
+    """Say so when less was read than may be meant: a glob hit nothing, or the folder is a part of a repository.
+
+    Of a part, the ties to what lies above are not seen.
+    """
+    for glob in code.unmatched_globs:
+        _stderr().print(show.plain(f"warning: the glob {glob!r} matches no file"), style="yellow", soft_wrap=True)
     path = Path(source).expanduser().resolve()
     if not code.commit or not path.is_dir() or (path / ".git").exists():
         return

@@ -76,6 +76,12 @@ def test_quiet_leaves_out_the_progress_and_nothing_else(empty: Command, shop: Pa
     assert missing.err.startswith("error: ")
 
 
+def test_a_glob_that_matches_nothing_is_said(empty: Command, shop: Path) -> None:
+    done = empty("graph", str(shop), "-q", "--exclude", "nowhere/**", "--exclude", "shop/cart.py")
+    assert (done.code, done.err.strip()) == (0, "warning: the glob 'nowhere/**' matches no file")
+    assert "shop/cart.py" not in done.json["files"]
+
+
 def test_version_and_help_answer_without_a_store(empty: Command) -> None:
     assert empty("--version").out.startswith("alexandria ")
     assert "similar" in empty("--help").out
