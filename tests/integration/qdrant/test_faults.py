@@ -408,3 +408,10 @@ async def test_similarities_do_not_depend_on_how_the_engine_rounds(
     after = await store.similar("r", 1, "src/000000.py", k=49)
     assert [hit.path for hit in after] == [hit.path for hit in before]
     assert [hit.similarity for hit in after] == pytest.approx([hit.similarity for hit in before], abs=1e-7)
+
+
+@pytest.mark.usefixtures("_filled")
+async def test_what_no_request_can_carry_is_not_found(store: QdrantVectorStore) -> None:
+    with pytest.raises(VectorNotFoundError):
+        await store.similar("r", 1, "a\udcff.py", k=1)
+    assert await store.similar("r", 1, "a.py", k=1, path_prefix="a\udcff") == []
