@@ -285,7 +285,7 @@ def run_worker(*, once: bool = False) -> int:
     return 1
 
 
-def test_worker() -> int:
+def check_worker() -> int:
     """Check what a worker needs, and train four files; print what was found and return the exit code."""
     findings = [*asyncio.run(examine()), asyncio.run(train_a_sample())]
     for finding in findings:
@@ -302,7 +302,7 @@ TestOption = Annotated[
 
 def worker(once: OnceOption = False, test: TestOption = False) -> None:
     """Index what is in the queue, one job after the other, until Ctrl-C (which gives the job back)."""
-    raise typer.Exit(test_worker() if test else run_worker(once=once))
+    raise typer.Exit(check_worker() if test else run_worker(once=once))
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from alexandria.adapters.upstash.rest import UpstashScriptStore
 from alexandria.domain.job import JobState
 from alexandria.domain.worker_status import WorkerStatus
 from alexandria.entrypoints.library import Alexandria
-from alexandria.entrypoints.worker import Stopping, idle_commands_a_month, work
+from alexandria.entrypoints.worker import Stopping, StoreRefusedError, idle_commands_a_month, work
 from alexandria.ports.job_queue import QueueRules
 from alexandria.ports.script_store import ScriptStore
 from support.memory_library import MemoryWorld, WaitingEmbedder
@@ -188,6 +188,14 @@ async def test_job_ends_once_when_the_server_is_started_anew_in_its_middle(mirro
         await working.__aexit__(None, None, None)
         assert await site.library.worker_status() == WorkerStatus.offline()
         await store.close()
+
+
+async def test_refused_token_ends_the_worker_at_its_start_and_is_not_told(rest: RestServer, mirror: Path) -> None:
+    wrong = "a-wrong-token-0123456789"
+    async with UpstashScriptStore(rest.url, wrong) as store:
+        with pytest.raises(StoreRefusedError, match=r"queue: .*nauthorized") as raised:
+            await work(Site(MemoryWorld(mirror=str(mirror)), store).library, "w")
+        assert wrong not in str(raised.value)
 
 
 async def test_idle_worker_sends_the_commands_that_its_log_projects(rest: RestServer, mirror: Path) -> None:
