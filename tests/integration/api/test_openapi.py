@@ -12,6 +12,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import (
     allow_header_conformance,
     content_type_conformance,
@@ -66,7 +67,7 @@ def test_every_route_is_in_the_document_with_an_example_that_fits_its_schema(doc
 
 def check_conformance(api: RunningApi, cloud: Cloud, document: dict[str, Any], cases: int) -> None:
     schema = schemathesis.openapi.from_dict(document)
-    operations = [found.ok() for found in schema.get_all_operations()]
+    operations = [found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)]
     tried = [operation for operation in operations if not operation.path.endswith(STREAMS)]
     for operation in tried:
         every_case(api, cloud, operation, max(1, cases // len(tried)))
@@ -98,7 +99,7 @@ def every_case(api: RunningApi, cloud: Cloud, operation: Any, cases: int) -> Non
 
 
 def test_answers_are_as_the_document_says(shared_api: RunningApi, cloud: Cloud, document: dict[str, Any]) -> None:
-    check_conformance(shared_api, cloud, document, 160)
+    check_conformance(shared_api, cloud, document, 112)
 
 
 @pytest.mark.long

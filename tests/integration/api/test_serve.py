@@ -32,6 +32,10 @@ def served(home: Path) -> Iterator[RunningApi]:
     variables = {"REPO_MIRROR": str(home / "mirror"), "POLL_INTERVAL_SECONDS": "0.1", "POLL_IDLE_MAX_SECONDS": "0.1"}
     with running_api(home, variables, SERVE) as api:
         yield api
+        workers = psutil.Process(api.process.pid).children()
+        assert api.stop() == 0
+        assert len(workers) == 1
+        assert not workers[0].is_running()
 
 
 def token_of(home: Path) -> dict[str, str]:
@@ -88,6 +92,7 @@ def test_the_names_of_this_machine_are_answered(served: RunningApi, host: str) -
         assert client.get("/health/live", headers={"Host": host}).status_code == 200
 
 
+@pytest.mark.long
 def test_a_worker_that_dies_is_started_again_and_ends_with_the_server(home: Path, tmp_path: Path) -> None:
     with running_api(tmp_path, {}, SERVE) as api, api.client() as client:
         server = psutil.Process(api.process.pid)

@@ -123,7 +123,9 @@ def _not_there(error: AlexandriaError) -> ProblemError | None:
         case RepositoryNotFoundError():
             return ProblemError(404, "the repository is not indexed any more", kind="no-such-repository")
         case UnknownFileError():
-            return ProblemError(404, str(error), kind="no-such-file", members={"suggestions": list(error.suggestions)})
+            # What was asked for is not repeated: it is the client's text, and may hold a secret.
+            detail = "no source file of this name was there when the repository was indexed"
+            return ProblemError(404, detail, kind="no-such-file", members={"suggestions": list(error.suggestions)})
         case IsolatedFileError():
             detail = "the file imports no file of its repository and none imports it: nothing is near it"
             return ProblemError(409, detail, kind="isolated-file")
