@@ -78,3 +78,13 @@ async def test_vectors_may_stay_in_the_database(engines: Engines, tmp_path: Path
     assert indexed.code == 0, indexed.err
     assert len((await run(edge, "similar", "shop/cart.py", "--repo", "shop", "--json")).json["similar"]) == 4
     assert engines.vectors.requests == []
+
+
+async def test_a_store_that_is_away_spoils_no_json(engines: Engines, tmp_path: Path) -> None:
+    cloud = Command(tmp_path, engines.environment("CLOUD", VECTOR_STORE="pgvector", QDRANT_URL=""))
+    assert (await run(cloud, "migrate")).code == 0
+    nobody = Command(tmp_path, {**cloud.extra, "DATABASE_URL": "postgresql://u@127.0.0.1:1/alexandria"})
+    done = await run(nobody, "repos", "--json")
+    assert done.code == 1
+    assert done.json["error"]["type"] == "CatalogUnavailableError"
+    assert "retry" in done.err, "the tries between are told on stderr"

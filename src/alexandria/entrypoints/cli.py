@@ -38,6 +38,7 @@ from alexandria.entrypoints.containers import open_for
 from alexandria.entrypoints.control_plane import ControlPlane
 from alexandria.entrypoints.doctor import Verdict, examine
 from alexandria.entrypoints.library import MAX_SEED, Alexandria
+from alexandria.entrypoints.logs import configure_logs
 from alexandria.entrypoints.migrate import migrate as migrate_database
 from alexandria.entrypoints.progress import watched
 from alexandria.entrypoints.settings import Settings
@@ -216,7 +217,7 @@ def _with_stores(work: Callable[[ControlPlane], Coroutine[None, None, T]]) -> T:
 
         if sys.platform != "win32":  # so that a clone is removed when a service manager stops us, too
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
-        async with open_for(Settings.load()) as opened:
+        async with open_for(_settings()) as opened:
             return await work(opened)
 
     try:
@@ -226,6 +227,17 @@ def _with_stores(work: Callable[[ControlPlane], Coroutine[None, None, T]]) -> T:
             raise
         _stderr().print("terminated: what is indexed is whole, as it was before or as it is new", style="yellow")
         raise typer.Exit(TERMINATED) from None
+
+
+def _settings() -> Settings:
+    """Read the settings, and send what is logged to stderr, for a person: only what is amiss unless LOG_LEVEL is set.
+
+    Left to themselves, libraries write of their retries to stdout, into the JSON.
+    """
+    settings = Settings.load()
+    said = {"log_format": "text"} | ({} if "log_level" in settings.model_fields_set else {"log_level": "WARNING"})
+    configure_logs(settings.model_copy(update=said))
+    return settings
 
 
 @contextlib.contextmanager
@@ -576,7 +588,7 @@ def migrate(as_json: JsonOption = False) -> None:
 
     Example: MODE=CLOUD alexandria migrate
     """
-    parts = asyncio.run(migrate_database(Settings.load()))
+    parts = asyncio.run(migrate_database(_settings()))
     if as_json:
         typer.echo(shapes.dumps({"parts": [asdict(part) for part in parts]}))
     elif not parts:
