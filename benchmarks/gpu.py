@@ -94,7 +94,7 @@ def auc(vectors: npt.NDArray[np.float32], edges: Int64s, others: Int64s) -> floa
     """Return the chance that a held-out edge scores above a non-edge, between files that have vectors."""
     from alexandria.adapters.pyg.quality import edge_auc  # noqa: PLC0415 - not needed by the child
 
-    known = vectors.any(axis=1)
+    known = np.asarray(vectors.any(axis=1))
     edges, others = (np.compress(known[pairs].all(axis=0), pairs, axis=1) for pairs in (edges, others))
     value = edge_auc(vectors, edges, others)
     return float("nan") if value is None else value
