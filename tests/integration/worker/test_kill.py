@@ -10,27 +10,41 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
+from alexandria.adapters.redis.tcp import TcpScriptStore
 from alexandria.domain.job import JobState, Phase
 from alexandria.domain.worker_status import WorkerStatus
 from alexandria.entrypoints.containers import open_for
 from alexandria.entrypoints.control_plane import ControlPlane
+from alexandria.entrypoints.migrate import migrate
 from alexandria.entrypoints.settings import Settings
 from alexandria.entrypoints.vector_stores import DATABASE_NAME
+from support import postgres
 from support.command import environment
 from support.trees import SHOP, commit_all, write_tree
+from support.valkey import valkey_url
 from support.worker_nursery import AFTER, BEFORE, Accident, Nursery, Worker, open_nursery
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL and fork")
 
-QUEUE = "alexandria.adapters.sqlite.job_queue:SqliteJobQueue"
-VECTORS = "alexandria.adapters.sqlite.vector_store:SqliteVectorStore"
-CATALOG = "alexandria.adapters.sqlite.catalog:SqliteCatalog"
+DATABASE = "kills"
+
+QUEUE, VECTORS, CATALOG = "QUEUE", "VECTORS", "CATALOG"
+EMBEDDED = {
+    QUEUE: "alexandria.adapters.sqlite.job_queue:SqliteJobQueue",
+    VECTORS: "alexandria.adapters.sqlite.vector_store:SqliteVectorStore",
+    CATALOG: "alexandria.adapters.sqlite.catalog:SqliteCatalog",
+}
+REMOTE = {
+    QUEUE: "alexandria.adapters.redis.job_queue:RedisJobQueue",
+    VECTORS: "alexandria.adapters.postgres.vector_store:PgVectorStore",
+    CATALOG: "alexandria.adapters.postgres.catalog:PostgresCatalog",
+}
 EMBEDDER = "alexandria.adapters.pyg.embedder:Node2VecEmbedder.embed"
 
 POINTS = [
@@ -62,6 +76,7 @@ class Series:
     Attributes:
         folder: Where all of it lies.
         files: How many source files each repository has, by key.
+        remote: Variables that name the stores of EDGE; empty for the embedded file.
         open_jobs: Ids of jobs that have not ended yet.
         submitted: How many there were.
     """
@@ -70,6 +85,7 @@ class Series:
     nursery: Nursery
     repositories: int = 5
     lease_s: float = 1.0
+    remote: dict[str, str] = field(default_factory=dict)
     files: dict[str, int] = field(default_factory=dict)
     open_jobs: set[str] = field(default_factory=set)
     submitted: int = 0
@@ -85,7 +101,9 @@ class Series:
 
     @property
     def settings(self) -> Settings:
-        return Settings.load(data_dir=self.folder / "data", lease_seconds=self.lease_s, heartbeat_seconds=0.3)
+        numbers = {"lease_seconds": self.lease_s, "heartbeat_seconds": 0.3, "max_attempts": 1000}
+        remote = {name.lower(): value for name, value in self.remote.items()}
+        return Settings.load(data_dir=self.folder / "data", **numbers, **remote)
 
     def start(self, *, once: bool = False, accident: Accident | None = None, **more: str) -> Worker:
         self.workers += 1
@@ -98,9 +116,14 @@ class Series:
             "MAX_ATTEMPTS": "1000",
             "WORKER_ID": f"w{self.workers}",
             "LOG_FORMAT": "json",
+            **self.remote,
             **more,
         }
         log = self.folder / f"w{self.workers}.log"
+        if accident is not None:
+            owner, dot, method = accident.call.partition(".")
+            adapters = REMOTE if self.remote else EMBEDDED
+            accident = replace(accident, call=adapters.get(owner, owner) + dot + method)
         return self.nursery.start(environment(self.folder / "data", **variables), log, once=once, accident=accident)
 
     @asynccontextmanager
@@ -136,19 +159,22 @@ class Series:
         assert (await stores.pending_jobs(), await stores.running_jobs()) == ([], [])
         visible = {(snapshot.repo, snapshot.generation): snapshot.files for snapshot in await stores.repos()}
         assert {repo: files for (repo, _), files in visible.items()} == self.files
-        assert self.points() == visible
+        assert await self.points() == visible
         assert self.left_over() == []
 
     def left_over(self) -> list[str]:
         return [path.name for path in (self.folder / "tmp").iterdir()]
 
-    def points(self) -> dict[tuple[str, int], int]:
-        """Count what lies in the file itself, seen or not."""
-        with sqlite3.connect(self.folder / "data" / DATABASE_NAME) as connection:
-            rows = connection.execute(
-                "SELECT repo, generation, sum(num_rows) FROM vector_sets JOIN vector_chunks ON set_id = id GROUP BY id"
-            ).fetchall()
-        connection.close()
+    async def points(self) -> dict[tuple[str, int], int]:
+        """Count what lies in the store itself, seen or not."""
+        of_each = "SELECT repo, generation, {} GROUP BY repo, generation"
+        if self.remote:
+            counted = of_each.format("count(*) FROM alexandria.vector_sets JOIN alexandria.vectors ON set_id = id")
+            rows = await postgres.fetch(counted, database=DATABASE)
+        else:
+            with closing(sqlite3.connect(self.folder / "data" / DATABASE_NAME)) as connection:
+                counted = of_each.format("sum(num_rows) FROM vector_sets JOIN vector_chunks ON set_id = id")
+                rows = connection.execute(counted).fetchall()
         return {(repo, generation): points for repo, generation, points in rows}
 
 
@@ -200,6 +226,22 @@ async def run_series(series: Series, kills: int, seed: int) -> None:
 
 async def test_kill_in_make_test(nursery: Nursery, tmp_path: Path) -> None:
     await run_series(Series(tmp_path, nursery), kills=20, seed=1)
+
+
+@pytest.mark.long
+async def test_kill_two_hundred_times_over_redis_and_postgresql(nursery: Nursery, tmp_path: Path) -> None:
+    async with TcpScriptStore(valkey_url()) as direct:
+        await direct.command("FLUSHALL")
+    remote = {
+        "MODE": "EDGE",
+        "REDIS_URL": valkey_url(),
+        "DATABASE_URL": await postgres.make_database(DATABASE),
+        "VECTOR_STORE": "pgvector",
+    }
+    series = Series(tmp_path, nursery, remote=remote)
+    await migrate(series.settings)
+    await run_series(series, kills=200, seed=3)
+    await postgres.drop_database(DATABASE)
 
 
 @pytest.mark.long
