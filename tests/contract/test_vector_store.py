@@ -376,7 +376,7 @@ async def test_numbers_agree_across_adapters(tmp_path: Path) -> None:
     answers = []
     async with AsyncExitStack() as stack:
         for name, open_store in VECTOR_STORES.items():
-            (tmp_path / name).mkdir()
+            (tmp_path / name).mkdir(parents=True)
             store = await stack.enter_async_context(open_store(tmp_path / name))
             await store.upload(batch)
             answers.append(await store.similar("r", 1, "src/000042.py", k=1999))
