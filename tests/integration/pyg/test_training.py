@@ -209,7 +209,8 @@ def test_loss_falls_and_is_logged_every_five_epochs_and_at_the_end(caplog: pytes
     assert [int(record.message.split()[1]) for record in caplog.records] == [5, 10, 12]
 
 
-def test_training_one_of_a_million_nodes_takes_memory_in_proportion() -> None:
+@pytest.mark.parametrize("nodes", [40_000, 80_000, pytest.param(1_000_000, marks=pytest.mark.long)])
+def test_memory_is_in_proportion_to_the_nodes(nodes: int) -> None:
     program = (
         "import resource, sys, numpy as np\n"
         "from alexandria.adapters.pyg.settings import Node2VecSettings\n"
@@ -218,20 +219,15 @@ def test_training_one_of_a_million_nodes_takes_memory_in_proportion() -> None:
         "train(np.array([[0], [1]]), 2, 0, settings)\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "n = int(sys.argv[1])\n"
-        "edges = np.stack([np.arange(n), (np.arange(n) * 3 + 1) % n])\n"
+        "edges = np.stack([np.arange(n), np.arange(n) // 7 * 3])\n"  # uneven in-degrees, so that edges have weights
         "assert np.isfinite(train(edges, n, 0, settings).vectors).all()\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
     )
-
-    def kilobytes(nodes: int) -> int:
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", program, str(nodes)], capture_output=True, text=True, check=True
-        )
-        return int(done.stdout)
-
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program, str(nodes)], capture_output=True, text=True, check=True
+    )
     # Vectors, their copies, gradient and moments are 6 × 256 bytes a node; the graph and the walks are less.
-    assert kilobytes(40_000) < 40_000 * 4
-    assert kilobytes(80_000) < 80_000 * 4
+    assert int(done.stdout) < nodes * 4
 
 
 class Card:
