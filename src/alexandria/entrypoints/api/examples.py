@@ -140,6 +140,7 @@ GRAPH = {
     "imports": REPOSITORY["imports"],
     "not_read": {},
 }
+GRAPHML = '<?xml version="1.0" encoding="UTF-8"?>\n<graphml xmlns="http://graphml.graphdrawing.org/xmlns">…</graphml>\n'
 HEALTH = {
     "status": "healthy",
     "services": {

@@ -32,6 +32,11 @@ MAX_K = 1_000
 PAGE = 100
 MAX_PAGE = 1_000
 _RE_READS = 5
+GRAPHML = "application/graphml+xml"
+
+
+_WITH_GRAPHML = answers(examples.GRAPH, "The graph; GraphML if it was asked for.", cached=True)
+_WITH_GRAPHML[200]["content"][GRAPHML] = {"schema": {"type": "string"}, "example": examples.GRAPHML}
 
 
 class GraphFormat(StrEnum):
@@ -210,7 +215,7 @@ async def neighbors(
     "/graph",
     tags=["search"],
     response_model=models.Graph,
-    responses=answers(examples.GRAPH, "The graph; GraphML if it was asked for.", cached=True),
+    responses=_WITH_GRAPHML,
     summary="The graph of a repository",
 )
 async def graph(
@@ -235,7 +240,7 @@ async def graph(
     # A large graph takes a while to write: other requests go on meanwhile.
     if format is GraphFormat.GRAPHML:
         text = await asyncio.to_thread(shapes.graph_graphml, stored)
-        return Response(text, 200, _cache_headers(etag), media_type="application/graphml+xml")
+        return Response(text, 200, _cache_headers(etag), media_type=GRAPHML)
     text = await asyncio.to_thread(lambda: json.dumps(shapes.graph_json(code)))
     return Response(text, 200, _cache_headers(etag), media_type="application/json")
 
