@@ -6,9 +6,12 @@ marked `text` are not run: they need root, a container engine, Windows, a GPU or
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
+import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +76,57 @@ def test_every_command_of_the_tour_runs_after_the_first(tmp_path: Path) -> None:
         )
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
         assert done.stdout or ">" in line or shlex.split(line)[1] == "worker", f"{line} says nothing"
+
+
+def service_of_the_readme() -> tuple[str, list[str]]:
+    """Return the command that starts the service, and the requests to it."""
+    section = README.partition("## As a service")[2].partition("\n## ")[0]
+    blocks = re.findall(r"^```\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    [start] = [block for block in blocks if block.startswith("alexandria serve")]
+    [requests] = [block for block in blocks if block.startswith("curl ")]
+    return start.partition("#")[0].strip(), re.split(r"\n(?=curl )", requests.strip())
+
+
+@pytest.mark.long
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the README uses curl")
+def test_the_service_of_the_readme_answers(tmp_path: Path) -> None:
+    start, (submit, search) = service_of_the_readme()
+    commit_all(write_tree(tmp_path / "mirror/github.com/pallets/flask", FLASK))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    # As a user has it: the store where it lies by default, so that the path of the token is the README's.
+    variables = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "HOME": str(tmp_path)}
+    variables["REPO_MIRROR"] = str(tmp_path / "mirror")
+    base = f"http://127.0.0.1:{port}"
+
+    def ask(command: str) -> str:
+        done = subprocess.run(
+            ["bash", "-c", command.replace("8000", str(port))],
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        service = subprocess.Popen(
+            ["bash", "-c", f"exec {start.replace('8000', str(port))}"], env=variables, stdout=output, stderr=output
+        )
+    try:
+        ask(f"curl --silent --fail --retry 60 --retry-delay 1 --retry-connrefused {base}/health/live")
+        job = json.loads(ask(submit))
+        assert job["status"] == "dispatched", job
+        events = ask(f"curl --silent --max-time 240 {base}/api/v1/ingestion/jobs/{job['job_id']}/events")
+        assert '"state":"complete"' in events.replace(" ", ""), f"{events}\n{log.read_text()[-3000:]}"
+        assert len(json.loads(ask(search))["similar"]) == 5
+    finally:
+        service.terminate()
+        assert service.wait(90) == 0, log.read_text()[-3000:]
 
 
 @pytest.mark.long
