@@ -27,7 +27,7 @@ def _serve_quickly(arguments: list[str]) -> None:
 
     Without the tables, the progress bars and the parser of the command line: half the memory and the time.
     """
-    gc.disable()  # until it serves: what is loaded stays, and looking through it again and again is a tenth of the start
+    gc.disable()  # until it serves: what is loaded stays, and to look through it meanwhile is a tenth of the start
     from alexandria.entrypoints.api.command import main as serve  # noqa: PLC0415  # for this command only
     from alexandria.entrypoints.api.command import quick_options  # noqa: PLC0415
 
