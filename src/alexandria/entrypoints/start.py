@@ -25,7 +25,7 @@ def main() -> None:
 def _serve_quickly(arguments: list[str]) -> None:
     """Run `alexandria api` and exit, unless there is something to explain about its arguments.
 
-    Without the tables, the progress bars and the parser of the command line: half the memory and the time.
+    Without the tables, the progress bars and the parser of the command line, which a server does not need.
     """
     gc.disable()  # until it serves: what is loaded stays, and to look through it meanwhile is a tenth of the start
     from alexandria.entrypoints.api.command import main as serve  # noqa: PLC0415  # for this command only
