@@ -1,7 +1,6 @@
 """The test server with Qdrant's own engine behind it: storage, filters, payload indexes and scores are the real ones.
 
-The engine comes in the wheel `qdrant-edge-py`, which is no requirement of this project: install it
-beside it to run what uses this. HTTP, keys, strict mode and error bodies are still those of
+The engine comes in the wheel `qdrant-edge-py`. HTTP, keys, strict mode and error bodies are still those of
 `support.qdrant_rest`.
 
 The wheel's Python reads `MatchValue(False)` as the number 0 (version 0.9.0), which equals no stored
@@ -17,10 +16,12 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import qdrant_edge as edge  # type: ignore[import-not-found,unused-ignore]
+import qdrant_edge
 from qdrant_client.http import models
 
 from support.qdrant_rest import QdrantServer, StoredCollection, rest_server
+
+edge: Any = qdrant_edge  # what the client's models hold is wider than what the engine's types take
 
 _DISTANCES = {models.Distance.COSINE: edge.Distance.Cosine}
 

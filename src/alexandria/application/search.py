@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import contextlib
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import TypeVar
 
 from alexandria.domain.errors import AlexandriaError
 from alexandria.domain.language import Language, language_of
 from alexandria.domain.snapshot import Snapshot
-from alexandria.ports.catalog import Catalog, Direction, FileNotIndexedError, IndexedFile, ReachedFile
+from alexandria.ports.catalog import (
+    Catalog,
+    Direction,
+    FileNotIndexedError,
+    IndexedFile,
+    ReachedFile,
+    RepositoryNotFoundError,
+)
 from alexandria.ports.vector_store import (
     IsolatedVectorError,
     SimilarFile,
@@ -17,6 +26,8 @@ from alexandria.ports.vector_store import (
     VectorNotFoundError,
     VectorStore,
 )
+
+T = TypeVar("T")
 
 _RE_READS = 5
 _PAGE = 10_000
@@ -138,14 +149,32 @@ async def find_snapshot(catalog: Catalog, wanted: str = "") -> Snapshot:
     Raises:
         NoSuchRepositoryError: None fits, or several do.
     """
-    snapshots = {snapshot.repo: snapshot for snapshot in await catalog.snapshots()}
-    if wanted in snapshots:
-        return snapshots[wanted]
+    if wanted:
+        with contextlib.suppress(RepositoryNotFoundError):
+            return await catalog.snapshot(wanted)
+    snapshots = await catalog.snapshots()
     ending = "/" + wanted.strip("/")
-    fitting = [s for key, s in snapshots.items() if not wanted or key.endswith(ending)]
+    fitting = [s for s in snapshots if not wanted or s.repo.endswith(ending)]
     if len(fitting) == 1:
         return fitting[0]
-    raise NoSuchRepositoryError(wanted, sorted(s.repo for s in fitting) or sorted(snapshots))
+    raise NoSuchRepositoryError(wanted, sorted(s.repo for s in fitting) or sorted(s.repo for s in snapshots))
+
+
+async def _in_one_generation(
+    catalog: Catalog, wanted: str, look: Callable[[Snapshot], Awaitable[T]]
+) -> tuple[Snapshot, T]:
+    """Find a repository, look at it, and look again until nothing became current meanwhile.
+
+    A sweep begins after an activation: if the same generation is current still, `look` saw all of it.
+    """
+    snapshot = await find_snapshot(catalog, wanted)
+    for _ in range(_RE_READS):
+        found = await look(snapshot)
+        now = await catalog.snapshot(snapshot.repo)
+        if now.generation == snapshot.generation:
+            return snapshot, found
+        snapshot = now
+    raise UnsettledIndexError(f"{snapshot.repo} is being indexed again and again right now: try once more")
 
 
 async def similar_files(
@@ -164,7 +193,7 @@ async def similar_files(
     again on that one.
 
     Args:
-        repo: Key of an indexed repository.
+        repo: Names an indexed repository, as for `find_snapshot`.
         path: Relative to its root.
         vectors: Where the vectors are.
         catalog: What says which generation is current.
@@ -173,30 +202,27 @@ async def similar_files(
         path_prefix: Only files whose path starts with it.
 
     Raises:
-        RepositoryNotFoundError: It is not indexed.
+        NoSuchRepositoryError: No repository fits the name, or several do.
+        RepositoryNotFoundError: It was deleted meanwhile.
         UnknownFileError: It has no such file.
         IsolatedFileError: The file has no edge.
         UnsettledIndexError: The generation changed five times while we searched.
     """
-    for _ in range(_RE_READS):
-        snapshot = await catalog.snapshot(repo)
-        missing = False
-        hits: Sequence[SimilarFile] = ()
+
+    async def look(snapshot: Snapshot) -> Sequence[SimilarFile] | None:
         try:
-            hits = await vectors.similar(
-                repo, snapshot.generation, path, k=k, languages=languages, path_prefix=path_prefix
+            return await vectors.similar(
+                snapshot.repo, snapshot.generation, path, k=k, languages=languages, path_prefix=path_prefix
             )
         except VectorNotFoundError:
-            missing = True
+            return None
         except IsolatedVectorError:
-            raise IsolatedFileError(repo, path) from None
-        # A sweep begins after an activation: if the same generation is current still, nothing was missing.
-        if (await catalog.snapshot(repo)).generation != snapshot.generation:
-            continue
-        if missing:
-            raise await _unknown(catalog, repo, path)
-        return SimilarAnswer(snapshot, path, hits)
-    raise UnsettledIndexError(f"{repo} is being indexed again and again right now: try once more")
+            raise IsolatedFileError(snapshot.repo, path) from None
+
+    snapshot, hits = await _in_one_generation(catalog, repo, look)
+    if hits is None:
+        raise await _unknown(catalog, snapshot.repo, path)
+    return SimilarAnswer(snapshot, path, hits)
 
 
 async def neighbor_files(
@@ -210,34 +236,32 @@ async def neighbor_files(
     """Return what `path` imports and what imports it, up to `depth` edges away (1 to 5).
 
     Raises:
-        RepositoryNotFoundError: It is not indexed.
+        NoSuchRepositoryError: No repository fits the name, or several do.
+        RepositoryNotFoundError: It was deleted meanwhile.
         UnknownFileError: It has no such file.
         UnsettledIndexError: The generation changed five times while we read.
     """
-    for _ in range(_RE_READS):
-        snapshot = await catalog.snapshot(repo)
+
+    async def look(snapshot: Snapshot) -> dict[Direction, Sequence[ReachedFile]]:
         try:
-            found = {d: await catalog.neighbors(repo, path, direction=d, depth=depth) for d in directions}
+            return {d: await catalog.neighbors(snapshot.repo, path, direction=d, depth=depth) for d in directions}
         except FileNotIndexedError:
-            raise await _unknown(catalog, repo, path) from None
-        if (await catalog.snapshot(repo)).generation == snapshot.generation:
-            return NeighborsAnswer(snapshot, path, found.get(Direction.IMPORTS, ()), found.get(Direction.IMPORTERS, ()))
-    raise UnsettledIndexError(f"{repo} is being indexed again and again right now: try once more")
+            raise await _unknown(catalog, snapshot.repo, path) from None
+
+    snapshot, found = await _in_one_generation(catalog, repo, look)
+    return NeighborsAnswer(snapshot, path, found.get(Direction.IMPORTS, ()), found.get(Direction.IMPORTERS, ()))
 
 
 async def export_vectors(repo: str, *, vectors: VectorStore, catalog: Catalog) -> ExportAnswer:
     """Return every vector of the current generation of `repo`.
 
     Raises:
-        RepositoryNotFoundError: It is not indexed.
+        NoSuchRepositoryError: No repository fits the name, or several do.
+        RepositoryNotFoundError: It was deleted meanwhile.
         UnsettledIndexError: The generation changed five times while we read.
     """
-    for _ in range(_RE_READS):
-        snapshot = await catalog.snapshot(repo)
-        stored = await vectors.export(repo, snapshot.generation)
-        if (await catalog.snapshot(repo)).generation == snapshot.generation:
-            return ExportAnswer(snapshot, stored)
-    raise UnsettledIndexError(f"{repo} is being indexed again and again right now: try once more")
+    snapshot, stored = await _in_one_generation(catalog, repo, lambda s: vectors.export(s.repo, s.generation))
+    return ExportAnswer(snapshot, stored)
 
 
 async def all_files(catalog: Catalog, repo: str) -> list[IndexedFile]:

@@ -84,9 +84,8 @@ class ControlPlane:
             UnknownFileError: It has no such file.
             IsolatedFileError: The file has no edge, so nothing is near it.
         """
-        snapshot = await find_snapshot(self.catalog, repo)
         return await similar_files(
-            snapshot.repo,
+            repo,
             path,
             vectors=self.vectors,
             catalog=self.catalog,
@@ -104,8 +103,7 @@ class ControlPlane:
             NoSuchRepositoryError: None fits, or several do.
             UnknownFileError: It has no such file.
         """
-        snapshot = await find_snapshot(self.catalog, repo)
-        return await neighbor_files(snapshot.repo, path, catalog=self.catalog, directions=directions, depth=depth)
+        return await neighbor_files(repo, path, catalog=self.catalog, directions=directions, depth=depth)
 
     async def repos(self) -> Sequence[Snapshot]:
         """Return every indexed repository, by key."""
@@ -151,8 +149,7 @@ class ControlPlane:
         Raises:
             NoSuchRepositoryError: None fits, or several do.
         """
-        snapshot = await find_snapshot(self.catalog, repo)
-        return await export_vectors(snapshot.repo, vectors=self.vectors, catalog=self.catalog)
+        return await export_vectors(repo, vectors=self.vectors, catalog=self.catalog)
 
     async def remove(self, repo: str) -> Snapshot:
         """Forget a repository, its graph and its vectors; return what it was.

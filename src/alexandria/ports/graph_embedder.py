@@ -61,10 +61,10 @@ class GraphEmbedder(Protocol):
     ) -> EmbeddingSet:
         """Return one vector of 64 float32 for each file of `graph`, in the order of `graph.files`.
 
-        Every edge is taken in both directions, though not always as often. Files without an edge get a zero vector and the isolated
-        mark; a graph without any edge gives all of them so, and that is no error. All other rows
-        are finite and not zero. Only angles between vectors of one result have a meaning: another
-        seed, or another training, is another rotation of the space.
+        Every edge is taken in both directions, though not always as often. Files without an edge
+        get a zero vector and the isolated mark; a graph without any edge gives all of them so, and
+        that is no error. All other rows are finite and not zero. Only angles between vectors of one
+        result have a meaning: another seed, or another training, is another rotation of the space.
 
         On a CPU the same graph and seed give the same bytes, whatever the number of threads.
 

@@ -30,7 +30,7 @@ from integration.sqlite.generations import REPO, SIZE, batch_in, index
 
 TESTS = Path(__file__).parents[2]
 PROGRAM = [sys.executable, str(Path(__file__).with_name("generations.py"))]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(TESTS)}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent / "docs/examples")])}
 
 
 @pytest.fixture

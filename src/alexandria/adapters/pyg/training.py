@@ -208,7 +208,8 @@ class _Watch:
             means = self.mean_losses()
             fraction = finished / (self._epochs * len(self._losses))
             if means and len(self._losses[which]) == len(means) and self._worth_a_log(len(means)):
-                LOGGER.info("epoch %d of %d: loss %.4f", len(means), self._epochs, means[-1])
+                facts = {"epoch": len(means), "loss": means[-1]}
+                LOGGER.info("epoch %d of %d: loss %.4f", len(means), self._epochs, means[-1], extra=facts)
             self._progress(TrainingProgress(fraction, len(means), means[-1] if means else None))
 
     def mean_losses(self) -> tuple[float, ...]:
