@@ -85,6 +85,8 @@ def test_every_kind_of_declaration_counts(declaration: str) -> None:
         "func f() { _ = p.Name{A: 1} }",
         "func f() { _ = p.Name[int]{} }",
         "func f() { x := p.\n\t\tName.Field.Method() }",
+        "func f() { p . Name() }",
+        "func f(x p. Name) {}",
         "func f() { switch x.(type) { case p.Name: } }",
         "func f() { switch y { case p.Name: } }",
         "func f() { for range p.Name {} }",
@@ -158,6 +160,9 @@ def test_a_local_name_hides_the_package(body: str) -> None:
         "func f() { _ = T{p: p.Name} }",
         "func f() { x.p = p.Name }",
         "func f() { var p, q = p.Name, 1 }",
+        "func f() { a, p := x(), p.Name }",
+        "func f() { p := func() { _ = `" + 1000 * "x" + "`; p.Name() }; p() }",
+        "func f() { a, // p\n b /* p */ := x(); p.Name(a, b) }",
         "func f() { func(p T) {}(p.Name) }",
     ],
 )

@@ -15,14 +15,20 @@ from alexandria.domain.language import Language
 
 _NEW = re.compile(rb"\bnew\(")
 _BOM = b"\xef\xbb\xbf"
+_NAME = re.compile(rb"[A-Za-z_\x80-\xff][\w\x80-\xff]*")
+_EXPORTED = re.compile(rb"[ \t]*\.\s*([A-Z\x80-\xff][\w\x80-\xff]*)")  # a line may break after the dot
+_COMMENT = re.compile(rb"//[^\n]*|/\*.*?\*/", re.DOTALL)
+_SHORT_VALUE_BYTES = 1000  # of a `:=`; only these are searched for names: the others would add up to the square
+_BEFORE_MEMBER = b". \t"
 _NO_NAMES = {b"_", b""}
 _Captures = dict[str, list[tree_sitter.Node]]
 
 _GO = tree_sitter.Language(tree_sitter_go.language())
 
-# Selectors, field names, method names and labels have node types of their own in the grammar, so `@id` is
-# only what may name something of the file or the package. Every other capture says where a name is bound and
-# from where to where (`@…_scope`), or that an identifier is no use of a name (`@no_use`).
+# Selectors, field names, method names and labels have node types of their own in the grammar, so `@id` and `@type`
+# are only what may name something of the file or the package. Every other capture says where a name is bound and
+# from where to where (`@…_scope`), or that an identifier is no use of a name (`@no_use`). Each captured node costs
+# more than a look at the bytes beside it: what is selected, and the names on the left of `:=`, are read there.
 _QUERY = tree_sitter.Query(
     _GO,
     """
@@ -30,9 +36,8 @@ _QUERY = tree_sitter.Query(
 (import_spec) @import
 
 (identifier) @id
-(type_identifier) @id
-(selector_expression operand: (identifier)) @selector
-(qualified_type name: (type_identifier) @no_use) @selector
+(type_identifier) @type
+(qualified_type) @qualified
 
 (keyed_element key: (literal_element (identifier) @key))
 (composite_literal
@@ -50,17 +55,18 @@ _QUERY = tree_sitter.Query(
   (generic_type type_arguments: (type_arguments (type_elem (type_identifier) @type_parameter)))
   (pointer_type (generic_type type_arguments: (type_arguments (type_elem (type_identifier) @type_parameter))))
 ])))
-(short_var_declaration left: (expression_list (identifier) @variable)) @binder
 (var_spec name: (identifier) @variable) @binder
 (const_spec (identifier) @named)
-(range_clause left: (expression_list (identifier) @variable) ":=") @binder
-(receive_statement left: (expression_list (identifier) @variable) ":=") @binder
+(short_var_declaration) @assignment
+(range_clause ":=") @assignment
+(receive_statement ":=") @assignment
 
 [(function_declaration) (method_declaration) (func_literal)] @function_scope
 (type_switch_statement) @switch_scope
 [(function_type) (method_elem)] @signature_scope
+(block) @block
 [
-  (block) (if_statement) (for_statement) (expression_switch_statement)
+  (if_statement) (for_statement) (expression_switch_statement)
   (expression_case) (type_case) (default_case) (communication_case)
   (type_spec) (type_alias)
 ] @scope
@@ -93,7 +99,7 @@ def read(path: str, language: Language, content: bytes) -> SourceFacts:
         imports=_imports(captures.get("import", ()), content),
         package=_text(packages[0], content) if packages else "",
         declares=_sorted_text(bindings.declares),
-        uses=_sorted_text(_qualified_uses(captures, content, bindings) | _bare_uses(captures, content, bindings)),
+        uses=_sorted_text(_uses(captures, content, bindings)),
     )
 
 
@@ -117,8 +123,7 @@ class _Bindings:
         declares: Names that the file declares in the package block.
         hidden: For each name that is declared locally: the sorted boundaries of the stretches of bytes
             where that declaration is in scope (in, out, in, …).
-        no_use: Positions of identifiers that use no name: where one is declared, the name in `url.Parse`,
-            keys of composite literals.
+        no_use: Positions of identifiers that use no name: where one is declared, keys of composite literals.
     """
 
     def __init__(self, captures: _Captures, content: bytes) -> None:
@@ -126,12 +131,12 @@ class _Bindings:
         # a named type the declaration would have to be seen; that of a struct is much the commoner one.
         keys = captures.get("key", ())
         self.no_use = {node.start_byte for node in keys} - {node.start_byte for node in captures.get("index", ())}
-        self.no_use.update(node.start_byte for node in captures.get("no_use", ()))
         self.declares: set[bytes] = set()
         for node in captures.get("function", ()):
             self.no_use.add(node.start_byte)
             self.declares.add(content[node.start_byte : node.end_byte])
-        self.hidden = {name: _union(stretches) for name, stretches in self._local_stretches(captures, content).items()}
+        stretches = self._local_stretches(captures, content)
+        self.hidden = {name: _union(of_name) for name, of_name in stretches.items()}
         self.declares -= _NO_NAMES
 
     def _local_stretches(self, captures: _Captures, content: bytes) -> dict[bytes, list[tuple[int, int]]]:
@@ -144,13 +149,17 @@ class _Bindings:
             for kind in ("parameter", "variable", "named", "type_parameter")
             for node in captures.get(kind, ())
         ]
+        self.no_use.update([start for start, _, _ in bound])
+        bound += [(node.start_byte, node.end_byte, "assignment") for node in captures.get("assignment", ())]
         bound.sort()
-        self.no_use.update(start for start, _, _ in bound)
         scopes = _Scopes(captures)
         stretches: dict[bytes, list[tuple[int, int]]] = defaultdict(list)
         binder = 0
         for start, end, kind in bound:
             scope = scopes.around(start)
+            if kind == "assignment":
+                self._assign(content, start, end, scope, stretches)
+                continue
             if scope is None:
                 self.declares.add(content[start:end])
                 continue
@@ -169,18 +178,48 @@ class _Bindings:
                 stretches[content[start:end]].append((visible_from, visible_to))
         return stretches
 
+    def _assign(
+        self,
+        content: bytes,
+        start: int,
+        end: int,
+        scope: tuple[int, int, int] | None,
+        stretches: dict[bytes, list[tuple[int, int]]],
+    ) -> None:
+        """Take the names on the left of a `:=`, which are no uses there and visible from its end on.
+
+        Between the two stands the value, where they still mean what they meant before.
+        """
+        left_end = content.find(b":=", start, end)
+        if left_end < 0:  # the parser may put in what is missing
+            return
+        left = content[start:left_end]
+        names = _NAME.findall(_COMMENT.sub(b"", left) if b"/" in left else left)
+        if scope is None:
+            self.declares.update(names)
+            return
+        short = end - left_end < _SHORT_VALUE_BYTES
+        for name in names:
+            if short and content.find(name, left_end, end) < 0:
+                stretches[name].append((start, scope[2]))
+            else:
+                stretches[name] += ((start, left_end), (end, scope[2]))
+
 
 class _Scopes:
     """Says which scope lies around a position, for positions that only grow."""
 
     def __init__(self, captures: _Captures) -> None:
         # (start, -end, where its parameters become visible): the outer one of two with the same start comes first.
-        spans = [(node.start_byte, -node.end_byte, node.start_byte) for node in captures.get("scope", ())]
+        blocks = sorted([(node.start_byte, node.end_byte) for node in captures.get("block", ())], reverse=True)
+        bodies = {end: start for start, end in blocks}  # where braces are missing, the outermost that ends there
+        spans = [(start, -end, start) for start, end in blocks]
+        spans += [(node.start_byte, -node.end_byte, node.start_byte) for node in captures.get("scope", ())]
         # Parameters of a function type or of an interface's method are visible nowhere.
         spans += [(node.start_byte, -node.end_byte, node.end_byte) for node in captures.get("signature_scope", ())]
         for node in captures.get("function_scope", ()):
-            body = node.child_by_field_name("body")
-            spans.append((node.start_byte, -node.end_byte, body.start_byte if body else node.end_byte))
+            end = node.end_byte
+            spans.append((node.start_byte, -end, bodies.get(end, end)))  # a function ends with its body
         for node in captures.get("switch_scope", ()):
             value = node.child_by_field_name("value")
             spans.append((node.start_byte, -node.end_byte, value.end_byte if value else node.start_byte))
@@ -217,41 +256,48 @@ def _union(stretches: list[tuple[int, int]]) -> list[int]:
     return boundaries
 
 
-def _bare_uses(captures: _Captures, content: bytes, bindings: _Bindings) -> set[bytes]:
-    """Return the names that an identifier uses where no local declaration hides them."""
-    hidden, no_use = bindings.hidden, bindings.no_use
+def _uses(captures: _Captures, content: bytes, bindings: _Bindings) -> set[bytes]:
+    """Return the names that are used where no local declaration hides them.
+
+    Bare ones, and `qualifier.Name` where the qualifier may be an import and the name one that it exports.
+    """
+    hidden, no_use, declares = bindings.hidden, bindings.no_use, bindings.declares
+    content += b"\n"  # so that there is a byte behind each name
     uses: set[bytes] = set()
+    selectors: set[bytes] = set()
     for node in captures.get("id", ()):
-        start = node.start_byte
-        name = content[start : node.end_byte]
-        if name in uses or start in no_use:
+        start, end = node.start_byte, node.end_byte
+        name = content[start:end]
+        stretches = hidden.get(name)
+        if (stretches and bisect_right(stretches, start) & 1) or start in no_use:
             continue
-        if name not in hidden or bisect_right(hidden[name], start) % 2 == 0:
+        uses.add(name)
+        if content[end] in _BEFORE_MEMBER and name not in declares and (member := _EXPORTED.match(content, end)):
+            selectors.add(name + b"." + member[1])
+    ends = set()
+    qualified: set[bytes] = set()
+    for node in captures.get("qualified", ()):
+        start, end = node.start_byte, node.end_byte
+        ends.add(end)
+        selector = content[start:end]
+        if selector in qualified:
+            continue
+        qualifier, dot, name = selector.partition(b".")
+        stretches = hidden.get(qualifier)
+        if stretches and bisect_right(stretches, start) & 1:
+            continue
+        qualified.add(selector)
+        if qualifier not in declares and (member := _EXPORTED.match(dot + name)):
+            selectors.add(qualifier + b"." + member[1])
+    for node in captures.get("type", ()):
+        start, end = node.start_byte, node.end_byte
+        name = content[start:end]
+        if name in uses or start in no_use or end in ends:  # the name of a qualified type ends where that one does
+            continue
+        stretches = hidden.get(name)
+        if not stretches or bisect_right(stretches, start) % 2 == 0:
             uses.add(name)
-    return uses - _NO_NAMES
-
-
-def _qualified_uses(captures: _Captures, content: bytes, bindings: _Bindings) -> set[bytes]:
-    """Return `qualifier.Name` for the qualifiers that may be an import, and names that it may export."""
-    hidden, declares = bindings.hidden, bindings.declares
-    uses: set[bytes] = set()
-    decided: set[bytes] = set()
-    for node in captures.get("selector", ()):
-        start = node.start_byte
-        selector = content[start : node.end_byte]
-        if selector in decided:
-            continue
-        qualifier, _, name = selector.partition(b".")
-        if b"_" <= name[:1] <= b"z":  # a name that is not exported; most are fields
-            decided.add(selector)
-            continue
-        if qualifier in hidden and bisect_right(hidden[qualifier], start) % 2:
-            continue
-        decided.add(selector)
-        words = name.split()  # a line may break after the dot
-        if words and qualifier not in declares:
-            uses.add(qualifier + b"." + words[-1])
-    return uses
+    return uses - _NO_NAMES | selectors
 
 
 def _imports(specs: Iterable[tree_sitter.Node], content: bytes) -> tuple[ImportStatement, ...]:
