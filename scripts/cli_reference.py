@@ -11,22 +11,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
-COMMANDS = (
-    "index",
-    "similar",
-    "neighbors",
-    "graph",
-    "export",
-    "repos",
-    "remove",
-    "submit",
-    "jobs",
-    "status",
-    "worker",
-    "doctor",
-)
+from alexandria.entrypoints.cli import app
 
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
 INTRODUCTION = """# Command line
 
 Written from `--help` by `scripts/cli_reference.py`; a check fails when it is not.
@@ -60,7 +47,9 @@ edge; `edge_auc` and `final_loss` are null when there was nothing to measure. Ti
 | `remove` | `{"removed": key}` |
 | `submit` | `{"job": {"id", "repo_url", "ref", "state", "attempt", "submitted_at"}, "created", "position", "pending"}` |
 | `jobs` | `{"running": [job and "worker_id", "phase", "fraction", "claimed_at", "lease_until", "lapsed"], "pending": [job], "history": [record]}`; oldest claim first, `phase` is null before the first heartbeat, `lapsed` means that its worker is not heard of and that the next claim takes it back; history newest first |
+| `cancel` | job and `"position", "phase", "fraction", "worker_id", "cancel_requested", "record"`; `record` is null until it has ended |
 | `status` | `{"status": "Idle" or "Training Graph on …" or "Error: …" or "Offline"}` |
+| `migrate` | `{"parts": [{"part": "catalog" or "vectors", "version", "steps"}]}`; `steps` is 0 where it was up to date |
 | `doctor` | `{"checks": [{"name", "verdict": "ok" or "warning" or "fault", "detail", "hint", "seconds"}]}` |
 
 Edge kinds: `import`, `reexport` (`export … from`), `type_only`, `implicit` (same package, nothing written). `resolved`:
@@ -73,7 +62,7 @@ def reference() -> str:
     """Return the text of the page."""
     parts = [INTRODUCTION]
     environment = {**os.environ, "COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
-    for command in COMMANDS:
+    for command in _commands():
         done = subprocess.run(
             [sys.executable, "-m", "alexandria.entrypoints.start", command, "--help"],
             capture_output=True,
@@ -85,6 +74,11 @@ def reference() -> str:
         text = text.replace("python -m alexandria.entrypoints.start", "alexandria")
         parts.append(f"\n## alexandria {command}\n\n```\n{text}\n```\n")
     return "".join(parts) + SHAPES
+
+
+def _commands() -> list[str]:
+    """Return the name of every command, in the order of the help."""
+    return [one.name or one.callback.__name__ for one in app.registered_commands if one.callback is not None]
 
 
 def main() -> int:
