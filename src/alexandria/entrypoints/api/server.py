@@ -32,6 +32,10 @@ logger = logging.getLogger(__name__)
 MAX_HEAD_BYTES = 32_768
 HEAD_TIMEOUT_S = 10.0
 MAX_CONNECTIONS = 1_000
+KEEP_ALIVE_S = 75
+"""Seconds that a connection may be idle. Longer than clients and proxies keep theirs: who closes first must not be us,
+or a request that is on its way meets a closed connection (of 48,000 under load, 15 did with uvicorn's 5 s)."""
+
 GRACE_S = 25
 """Seconds that requests under way have when the process is told to stop; with the rest it is below 30."""
 
@@ -163,6 +167,7 @@ async def serve(plane: ControlPlane, listening: socket.socket, *, loopback: bool
         proxy_headers=False,
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         timeout_graceful_shutdown=GRACE_S,
+        timeout_keep_alive=KEEP_ALIVE_S,
     )
     server = _Server(config, state)
     checking = asyncio.create_task(_check_access(plane, server))
