@@ -41,6 +41,8 @@ import numpy.typing as npt
 from pydantic import BaseModel, ValidationError
 from qdrant_client.http import models
 
+from support.loopback import LoopbackServer, listening, send_http
+
 API_KEY = "a-key-that-must-not-be-seen"
 
 _EPSILON = float(np.finfo(np.float32).eps)
@@ -147,7 +149,7 @@ def _parse(kind: type[Model], body: bytes) -> Model:
         raise _RefusedError(400, f"Format error in JSON body: {error.errors()[0]['msg']}") from error
 
 
-class QdrantServer:
+class QdrantServer(LoopbackServer):
     """The server; `faults` are taken by the requests to come, one each, None for a good answer.
 
     Attributes:
@@ -160,6 +162,7 @@ class QdrantServer:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.url = ""
         self.faults: deque[Fault | None] = deque()
         self.requests: list[tuple[str, str, Any]] = []
@@ -167,27 +170,10 @@ class QdrantServer:
         self.strict = True
         self.knows_prefix = True
         self._unwaited: list[Callable[[], None]] = []
-        self._connections: set[asyncio.Task[None]] = set()
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer the requests of one connection until it breaks."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections.add(task)
-        try:
-            while await self._answer(reader, writer):
-                await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            pass  # the client has gone, or the server stops: that ends a connection
-        finally:
-            self._connections.discard(task)
-            writer.close()
-
-    async def stop(self) -> None:
-        """End every connection, hanging ones included."""
-        for task in list(self._connections):
-            task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await self._answer(reader, writer):
+            await writer.drain()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answer one request; return whether the connection lives on."""
@@ -197,15 +183,15 @@ class QdrantServer:
         body = await reader.readexactly(int(headers.get("content-length", 0)))
         if (key := headers.get("api-key")) != API_KEY:
             words = "Invalid API key or JWT" if key else "Must provide an API key or an Authorization bearer token"
-            return _send(writer, 401, _TEXT, words.encode())
+            return send_http(writer, 401, _TEXT, words.encode())
         self.requests.append((method, target, json.loads(body) if body else None))
         fault = self.faults.popleft() if self.faults else None
         if fault is Fault.DROP_BEFORE:
             return False
         if fault is not None and fault in _INSTEAD:
-            return _send(writer, *_INSTEAD[fault], _HEADERS.get(fault, ""))
+            return send_http(writer, *_INSTEAD[fault], _HEADERS.get(fault, ""))
         if body and not headers.get("content-type", "").startswith(_JSON):
-            return _send(writer, 400, _JSON, _error("Content type error"))
+            return send_http(writer, 400, _JSON, _error("Content type error"))
         written, self._unwaited = self._unwaited, []
         status, answer = self._handle(method, target, body, lose_one=fault is Fault.LOSE_ONE)
         for write in written:
@@ -214,7 +200,7 @@ class QdrantServer:
             await asyncio.Event().wait()
         if fault is Fault.DROP_AFTER:
             return False
-        return _send(writer, status, _JSON, answer)
+        return send_http(writer, status, _JSON, answer)
 
     def _handle(self, method: str, target: str, body: bytes, *, lose_one: bool) -> tuple[int, bytes]:
         parts = urlsplit(target)
@@ -367,12 +353,6 @@ class QdrantServer:
                 )
 
 
-def _send(writer: asyncio.StreamWriter, status: int, kind: str, body: bytes, headers: str = "") -> bool:
-    head = f"HTTP/1.1 {status} Answer\r\nContent-Type: {kind}\r\n{headers}Content-Length: {len(body)}\r\n\r\n"
-    writer.write(head.encode() + body)
-    return True
-
-
 def _completed() -> models.UpdateResult:
     return models.UpdateResult(operation_id=0, status=models.UpdateStatus.COMPLETED)
 
@@ -478,14 +458,9 @@ def _described(found: StoredCollection) -> models.CollectionInfo:
 async def rest_server(server: QdrantServer | None = None) -> AsyncIterator[QdrantServer]:
     """Serve on a free port of this machine, in this event loop."""
     server = server or QdrantServer()
-    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0, limit=2**20)
-    server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-    try:
+    async with listening(server) as port:
+        server.url = f"http://127.0.0.1:{port}"
         yield server
-    finally:
-        listening.close()
-        await server.stop()
-        await listening.wait_closed()
 
 
 @cache

@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from enum import Enum, auto
 from urllib.parse import urlsplit
 
+from support.loopback import LoopbackServer, listening
+
 
 class Fault(Enum):
     """What happens to one command."""
@@ -27,42 +29,26 @@ _INSTEAD = {
 }
 
 
-class RedisProxy:
+class RedisProxy(LoopbackServer):
     """The proxy; `faults` are taken by the commands to come, one each, None for a good answer.
 
     `commands` are the names of those that it was sent, without what a client says of itself.
     """
 
     def __init__(self, url: str) -> None:
+        super().__init__()
         self.faults: deque[Fault | None] = deque()
         self.commands: list[str] = []
         self.url = ""
         self._target = urlsplit(url)
-        self._connections: set[asyncio.Task[None]] = set()
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Pass on the commands of one connection until it breaks."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections.add(task)
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         server_reader, server_writer = await asyncio.open_connection(self._target.hostname, self._target.port)
         try:
             while await self._pass_on(reader, writer, server_reader, server_writer):
                 pass
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # the client has gone: that ends a connection
-        except asyncio.CancelledError:
-            pass  # `stop` ended it; asyncio would write the trace of a handler that ends as cancelled
         finally:
-            self._connections.discard(task)
-            writer.close()
             server_writer.close()
-
-    async def stop(self) -> None:
-        """End every connection, hanging ones included."""
-        for task in list(self._connections):
-            task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
 
     async def _pass_on(
         self,
@@ -124,11 +110,6 @@ async def _answer(reader: asyncio.StreamReader) -> bytes:
 async def redis_proxy(url: str) -> AsyncIterator[RedisProxy]:
     """Stand in front of the Redis at `url`, on a free port of this machine."""
     proxy = RedisProxy(url)
-    listening = await asyncio.start_server(proxy.serve, "127.0.0.1", 0, limit=2**20)
-    proxy.url = f"redis://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-    try:
+    async with listening(proxy) as port:
+        proxy.url = f"redis://127.0.0.1:{port}"
         yield proxy
-    finally:
-        listening.close()
-        await proxy.stop()
-        await listening.wait_closed()

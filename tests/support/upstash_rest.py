@@ -18,6 +18,8 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from support.loopback import LoopbackServer, listening, send_http
+
 TOKEN = "a-token"
 
 
@@ -42,40 +44,22 @@ _INSTEAD: dict[Fault | None, tuple[int, str, bytes]] = {
 }
 
 
-class RestServer:
+class RestServer(LoopbackServer):
     """The server; `faults` are taken by the requests to come, one each, None for a good answer.
 
     `requests` are the latest bodies that it was sent.
     """
 
     def __init__(self, redis: Redis) -> None:
+        super().__init__()
         self.faults: deque[Fault | None] = deque()
         self.requests: list[list[Any]] = []
         self.url = ""
         self._redis = redis
-        self._connections: set[asyncio.Task[None]] = set()
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer the requests of one connection until it breaks."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections.add(task)
-        try:
-            while await self._answer(reader, writer):
-                await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # the client has gone: that ends a connection
-        except asyncio.CancelledError:
-            pass  # `stop` ended it; asyncio would write the trace of a handler that ends as cancelled
-        finally:
-            self._connections.discard(task)
-            writer.close()
-
-    async def stop(self) -> None:
-        """End every connection, hanging ones included."""
-        for task in list(self._connections):
-            task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await self._answer(reader, writer):
+            await writer.drain()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answer one request; return whether the connection lives on."""
@@ -91,7 +75,7 @@ class RestServer:
         if fault is Fault.DROP_BEFORE:
             return False
         if fault in _INSTEAD:
-            return self._send_bytes(writer, *_INSTEAD[fault])
+            return send_http(writer, *_INSTEAD[fault])
         answer = await self._run_all(path, body, headers.get("upstash-encoding") == "base64")
         if fault is Fault.HANG:
             await asyncio.Event().wait()
@@ -122,12 +106,7 @@ class RestServer:
                 return {"error": f"EXECABORT {error}"}
 
     def _send(self, writer: asyncio.StreamWriter, status: int, answer: Any) -> bool:
-        return self._send_bytes(writer, status, "application/json", json.dumps(answer).encode())
-
-    def _send_bytes(self, writer: asyncio.StreamWriter, status: int, kind: str, body: bytes) -> bool:
-        head = f"HTTP/1.1 {status} Answer\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
-        writer.write(head.encode() + body)
-        return True
+        return send_http(writer, status, "application/json", json.dumps(answer).encode())
 
 
 def _as_json(reply: Any, encoded: bool) -> Any:
@@ -145,12 +124,9 @@ async def rest_server(redis_url: str) -> AsyncIterator[RestServer]:
     redis = Redis.from_url(redis_url, protocol=2)
     redis.response_callbacks.clear()
     server = RestServer(redis)
-    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0, limit=2**20)
-    server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
     try:
-        yield server
+        async with listening(server) as port:
+            server.url = f"http://127.0.0.1:{port}"
+            yield server
     finally:
-        listening.close()
-        await server.stop()
-        await listening.wait_closed()
         await redis.aclose()
