@@ -23,10 +23,11 @@ pytestmark = pytest.mark.usefixtures("_empty")
 
 
 class Seconds:
-    """A clock of seconds that the test moves."""
+    """A clock of seconds that the test moves, and those that passed while the machine slept."""
 
     def __init__(self) -> None:
         self.now = 1000.0
+        self.asleep = 0.0
 
     def __call__(self) -> float:
         return self.now
@@ -50,7 +51,9 @@ async def store(
     # The deadline is short only where it must pass: a busy machine answers late, too.
     parameters = request.node.callspec.params if hasattr(request.node, "callspec") else {}
     timeout_s = 1.0 if parameters.get("fault") is Fault.HANG else 60.0
-    async with UpstashScriptStore(server.url, TOKEN, timeout_s=timeout_s, monotonic=seconds) as opened:
+    async with UpstashScriptStore(
+        server.url, TOKEN, timeout_s=timeout_s, monotonic=seconds, wall=lambda: seconds.now + seconds.asleep
+    ) as opened:
         yield opened
 
 
@@ -225,6 +228,19 @@ async def test_servers_time_is_measured_every_ten_minutes(
     assert first <= measured < first + 600_000_000  # the server's clock did not make our jump
     seconds.now += 2.5
     assert await store.now_us() == measured + 2_500_000
+
+
+@pytest.mark.parametrize("asleep_s", [8 * 3600.0, -8 * 3600.0, 6.0])
+async def test_servers_time_is_measured_anew_after_the_machine_slept(
+    server: RestServer, store: UpstashScriptStore, seconds: Seconds, asleep_s: float
+) -> None:
+    seconds.now += 60
+    seconds.asleep += asleep_s  # the clock on the wall went on, or was set, and the other one stood still
+    await store.now_us()
+    assert server.requests == [["TIME"]]
+    seconds.now += 60
+    await store.now_us()
+    assert server.requests == [["TIME"]]
 
 
 @pytest.mark.parametrize("fault", Fault)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from ipaddress import ip_address
 from types import TracebackType
 from typing import Self, cast
@@ -29,6 +30,21 @@ from alexandria.ports.script_store import (
 # What the service says when it serves others first, or nobody until the month is over or room is made.
 _LATER = ("limit exceeded", "connections exceeded", "quota exceeded", "busy ", "loading ", "oom ", "try again")
 _MEASURE_AGAIN_S = 600.0
+_ASLEEP_S = 5.0  # more than a clock is corrected by in ten minutes
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """The server's time, and what the two clocks of this machine showed then."""
+
+    server_us: int
+    at_s: float
+    wall_s: float
+
+    def holds(self, now_s: float, wall_s: float) -> bool:
+        """Whether the time may be counted on from here: not for too long, and not through a machine's sleep."""
+        passed_s = now_s - self.at_s
+        return passed_s <= _MEASURE_AGAIN_S and abs(wall_s - self.wall_s - passed_s) <= _ASLEEP_S
 
 
 class UpstashScriptStore(ScriptStore):
@@ -39,21 +55,29 @@ class UpstashScriptStore(ScriptStore):
         token: The REST token.
         timeout_s: For each request as a whole.
         monotonic: Seconds that only grow, between two measurements of the server's time.
+        wall: Seconds of this machine's clock, right or not: where it went another way than `monotonic`, the
+            machine slept, during which the latter may stand still.
 
     Raises:
         ValueError: `url` would send the token in the clear.
     """
 
     def __init__(
-        self, url: str, token: str, *, timeout_s: float = 10.0, monotonic: Callable[[], float] = time.monotonic
+        self,
+        url: str,
+        token: str,
+        *,
+        timeout_s: float = 10.0,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         if not _is_private(url):
             raise ValueError("the REST URL of Upstash must begin with https://: the token would travel in the clear")
         self._client = Redis(url.rstrip("/"), token, rest_retries=0, allow_telemetry=False)
         self._timeout_s = timeout_s
         self._monotonic = monotonic
-        self._measured_at_s: float | None = None
-        self._measured_us = 0
+        self._wall = wall
+        self._measured: _Measured | None = None
 
     async def command(self, *words: str | int) -> Reply:
         """See the port."""
@@ -73,19 +97,22 @@ class UpstashScriptStore(ScriptStore):
             raise ScriptStoreUnavailableError(f"what answers is not Upstash: {error!r:.200}") from error
 
     async def now_us(self) -> int | None:
-        """See the port: Upstash asks for scripts without a clock, so its TIME is measured every ten minutes."""
-        now_s = self._monotonic()
-        if self._measured_at_s is None or now_s - self._measured_at_s > _MEASURE_AGAIN_S:
-            reply = await self.command("TIME")
-            try:
-                seconds, micros = cast(tuple[int, int], reply)
-                self._measured_us = int(seconds) * 1_000_000 + int(micros)
-            except (TypeError, ValueError) as error:
-                raise ScriptStoreUnavailableError(f"Upstash's TIME answered with {reply!r:.50}") from error
-            # The answer is as old as half the way, which is far below what a lease is judged by.
-            self._measured_at_s = self._monotonic()
-            return self._measured_us
-        return self._measured_us + round((now_s - self._measured_at_s) * 1e6)
+        """See the port: Upstash asks for scripts without a clock, so its TIME is measured every ten minutes.
+
+        And after the machine slept: a lid that was closed for a night would put every lease a night back.
+        """
+        measured, now_s, wall_s = self._measured, self._monotonic(), self._wall()
+        if measured is not None and measured.holds(now_s, wall_s):
+            return measured.server_us + round((now_s - measured.at_s) * 1e6)
+        reply = await self.command("TIME")
+        try:
+            seconds, micros = cast(tuple[int, int], reply)
+            server_us = int(seconds) * 1_000_000 + int(micros)
+        except (TypeError, ValueError) as error:
+            raise ScriptStoreUnavailableError(f"Upstash's TIME answered with {reply!r:.50}") from error
+        # The answer is as old as half the way, which is far below what a lease is judged by.
+        self._measured = _Measured(server_us, self._monotonic(), self._wall())
+        return server_us
 
     async def close(self) -> None:
         """Close every connection."""
