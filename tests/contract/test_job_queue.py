@@ -246,6 +246,18 @@ async def test_tokens_grow_with_every_claim_of_any_job_and_with_every_issue(stor
     assert tokens == sorted(set(tokens))
 
 
+@pytest.mark.parametrize("above", [3, 4, 5, 2**40])
+async def test_token_is_larger_than_one_that_was_seen_elsewhere_and_so_are_those_after_it(
+    store: OpenStore, above: int
+) -> None:
+    for _ in range(4):  # some of those above are not news
+        await store.queue.issue_token()
+    token = await store.queue.issue_token(above=above)
+    assert token == max(4, above) + 1
+    assert (await claim_of(store.queue)).token == token + 1
+    assert await store.queue.issue_token() == token + 2
+
+
 async def test_held_job_is_not_claimed_again_until_its_lease_lapses(store: OpenStore) -> None:
     first = await claim_of(store.queue)
     store.clock.advance(RULES.lease_s - 0.001)
@@ -865,6 +877,7 @@ async def test_every_call_says_that_the_store_does_not_answer(store: OpenStore) 
         store.queue.running(),
         store.queue.history(),
         store.queue.issue_token(),
+        store.queue.issue_token(above=7),
         store.queue.check(),
     ]
     for call in calls:

@@ -28,7 +28,7 @@ from alexandria.application.presence import Presence
 from alexandria.domain.job import JobRecord, JobState, Phase
 from alexandria.domain.repo_url import RepoUrl
 from alexandria.entrypoints.worker import Stopping, StoreRefusedError, work
-from alexandria.ports.catalog import CatalogUnavailableError, CatalogVersionError
+from alexandria.ports.catalog import CatalogUnavailableError, CatalogVersionError, StaleGenerationError
 from alexandria.ports.job_queue import Claim, JobQueueError, JobQueueUnavailableError, QueueRules, Renewal
 from alexandria.ports.repo_source import RepoUnavailableError
 from alexandria.ports.status_board import StatusBoardUnavailableError, WorkerReport
@@ -324,6 +324,42 @@ async def test_worker_gives_up_when_the_lease_has_surely_lapsed_and_works_on(res
         await desk.time.run(61)
     [record] = await desk.queue.history()
     assert (record.status, record.attempt) == (JobState.COMPLETE, 2)
+
+
+async def test_job_that_the_catalog_refuses_is_tried_again_with_a_token_that_it_takes(result: IndexResult) -> None:
+    tokens: list[int] = []
+
+    async def index(_repo: RepoUrl, _ref: str, token: int, _progress: ProgressListener) -> IndexResult:
+        tokens.append(token)
+        if token < 40:  # the queue lost its data, the catalog did not
+            raise StaleGenerationError(REPO.key, token, 40)
+        return result
+
+    desk = Desk(once=True)
+    desk.rules = replace(desk.rules, index=index)
+    await desk.submit()
+    assert await desk.run() == 2
+    assert (tokens[0], tokens[1] >= 40) == (1, True)
+    [record] = await desk.queue.history()
+    assert (record.status, record.attempt) == (JobState.COMPLETE, 2)
+    assert "generation 1 of github.com/test/shop is too old" in desk.ended[0].reason
+
+
+async def test_job_that_another_claim_took_over_is_let_go_and_no_token_is_spent(result: IndexResult) -> None:
+    async def overtaken(desk: Desk, _progress: ProgressListener) -> IndexResult:
+        desk.clock.advance(301)
+        other = await desk.queue.claim("v")
+        assert other is not None
+        raise StaleGenerationError(REPO.key, 1, other.token)
+
+    desk = Desk([overtaken], once=True)
+    await desk.submit()
+    assert await desk.run() == 1
+    assert [(ended.state, ended.record) for ended in desk.ended] == [(JobState.QUEUED, None)]
+    assert "Error" not in " ".join(desk.board.statuses)
+    [running] = await desk.queue.running()
+    assert (running.worker_id, running.job.attempt) == ("v", 2)
+    assert await desk.queue.issue_token() == 3
 
 
 async def test_stop_finishes_an_upload(result: IndexResult) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import re
@@ -27,7 +28,7 @@ from alexandria.ports.vector_store import VectorStoreUnavailableError
 logger = logging.getLogger(__name__)
 
 STORE_IS_AWAY = (VectorStoreUnavailableError, CatalogUnavailableError)
-RETRYABLE = (RepoUnavailableError, *STORE_IS_AWAY)
+RETRYABLE = (RepoUnavailableError, StaleGenerationError, *STORE_IS_AWAY)
 """Errors of an attempt after which another one may go well."""
 
 FINISH_S = 20.0
@@ -227,9 +228,6 @@ class _Attempt:
         if error is None:
             # Also when it was stopped too late to matter: the new index is visible, so it is complete.
             return await self._complete(work.result())
-        if isinstance(error, StaleGenerationError):
-            # Another claim took over before a heartbeat told us: how the job ends is that one's to say.
-            return await self._lost(error)
         if isinstance(stopped_by, _Stopped):
             return await self._give_back()
         if stopped_by is Renewal.CANCEL:
@@ -335,7 +333,10 @@ class _Attempt:
         try:
             state = await self._tell(lambda: self._rules.queue.fail(self._claim, record, retry=retry))
         except (LeaseLostError, _UntoldError) as lost:
+            # Also when another claim took over before a heartbeat told us: how the job ends is that one's to say.
             return await self._lost(lost)
+        if isinstance(error, StaleGenerationError):
+            await self._outbid(error)
         logger.error(
             "job failed: %s",
             reason,
@@ -345,6 +346,15 @@ class _Attempt:
         await self._rules.presence.say(WorkerStatus.error(reason))
         ended = record if state is JobState.FAILED else None
         return WorkedOff(self._claim.job, state, ended, reason, isinstance(error, STORE_IS_AWAY))
+
+    async def _outbid(self, error: StaleGenerationError) -> None:
+        """Let the next attempt have a token that the catalog takes.
+
+        A claim that is current and yet too old was overtaken by a job for another ref of the repository, or is of a
+        queue that lost its data and counts from 1 again: without this, it would be refused for as long as it counts.
+        """
+        with contextlib.suppress(_UntoldError):  # the next attempt finds the same, and tries this again
+            await self._tell(lambda: self._rules.queue.issue_token(above=error.fence))
 
     async def _give_back(self) -> WorkedOff:
         """Give the job back; if the queue does not hear of it, the lease lapses and the attempt counts."""

@@ -27,7 +27,7 @@ from alexandria.domain.snapshot import Snapshot
 from alexandria.entrypoints.containers import open_for
 from alexandria.entrypoints.control_plane import ControlPlane, listed, looks_like_a_path
 from alexandria.entrypoints.settings import Mode, Settings
-from alexandria.ports.catalog import Catalog
+from alexandria.ports.catalog import Catalog, StaleGenerationError
 from alexandria.ports.clock import Clock
 from alexandria.ports.graph_embedder import GraphEmbedder
 from alexandria.ports.job_queue import JobQueue
@@ -154,13 +154,22 @@ class Alexandria(ControlPlane):
         checked_ref(ref)
         return await self._index(
             origin,
-            await self.queue.issue_token(),
+            await self._token_for(origin),
             ref=ref,
             progress=progress,
             seed=seed,
             method=method,
             selection=_selection(include, exclude),
         )
+
+    async def _token_for(self, origin: Origin) -> int:
+        """Return a token that the catalog takes, also after the queue lost its data and counts from 1 again."""
+        token = await self.queue.issue_token()
+        try:
+            await self.catalog.begin(origin.key, token)
+        except StaleGenerationError as error:
+            return await self.queue.issue_token(above=error.fence)
+        return token
 
     async def _index(
         self,

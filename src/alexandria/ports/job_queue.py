@@ -344,10 +344,11 @@ class JobQueue(Protocol):
         ...
 
     @abstractmethod
-    async def issue_token(self) -> int:
+    async def issue_token(self, *, above: int = 0) -> int:
         """Return a fencing token from the counter of the claims, for a run without a job.
 
-        It is larger than every token before it, whether of a claim or from here.
+        It is larger than every token before it, whether of a claim or from here, and than `above`:
+        a store that lost its data counts from 1 again, below what the catalog knows.
         """
         ...
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 
 import pytest
 
@@ -111,7 +112,8 @@ async def test_one_lost_answer_is_asked_for_once_more(
 async def test_claim_token_and_plain_commands_are_asked_for_once(
     proxy: RedisProxy, queue: RedisJobQueue, fault: Fault
 ) -> None:
-    for ask in (lambda: queue.claim("w"), queue.history, queue.check, queue.issue_token):
+    above = partial(queue.issue_token, above=7)
+    for ask in (lambda: queue.claim("w"), queue.history, queue.check, queue.issue_token, above):
         proxy.faults.append(fault)
         proxy.commands.clear()
         with pytest.raises(JobQueueUnavailableError):

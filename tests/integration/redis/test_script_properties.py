@@ -32,7 +32,7 @@ RULES = {
     "retry_delay_us": 30 * 10**6,
     "history_length": KEPT,
 }
-NAMES = ("enqueue", "claim", "renew", "finish", "release", "cancel", "get", "pending", "running", "adopt")
+NAMES = ("enqueue", "claim", "renew", "finish", "release", "cancel", "get", "pending", "running", "adopt", "token")
 START_US = 1_777_636_800_000_000
 
 # What people and older programs may leave in a list or a hash.
@@ -209,7 +209,7 @@ def test_scripts_keep_their_keys_in_order_whoever_writes_into_them() -> None:
 CALLS = st.one_of(
     st.tuples(st.just("enqueue"), st.integers(0, 5)),
     st.tuples(st.sampled_from(["claim", "pending", "running"]), st.just(0)),
-    st.tuples(st.sampled_from(["renew", "release", "finish", "retry", "cancel", "get"]), st.integers(0, 5)),
+    st.tuples(st.sampled_from(["renew", "release", "finish", "retry", "cancel", "get", "token"]), st.integers(0, 5)),
     st.tuples(st.just("time passes"), st.sampled_from([1, 30, LEASE_S, TTL_S])),
 )
 
@@ -222,6 +222,8 @@ def arguments(name: str, number: int, step: int) -> dict[str, Any]:
             return {"id": f"job-{step}", "repo": f"github.com/owner/{number}", "ref": ""}
         case "claim":
             return {"worker_id": "w"}
+        case "token":
+            return {"above": number}
         case "finish" | "retry":
             ending = {"event": "FAIL", "state": "failed", "retry": name == "retry"}
             return {"id": id_, "token": number, **ending}

@@ -55,7 +55,8 @@ class Site:
                 "upstash_redis_rest_url": "https://metered.example",
             }
         )
-        self.library.queue = RedisJobQueue(store, QueueRules(), new_id=str)
+        rules = QueueRules(retry_delay_s=0.1)  # by the server's clock, which goes as it goes
+        self.library.queue = RedisJobQueue(store, rules, new_id=str)
         self.library.board = RedisStatusBoard(store)
         self.library.clock = SystemClock()
 
@@ -188,6 +189,25 @@ async def test_job_ends_once_when_the_server_is_started_anew_in_its_middle(mirro
         await working.__aexit__(None, None, None)
         assert await site.library.worker_status() == WorkerStatus.offline()
         await store.close()
+
+
+async def test_server_that_lost_its_data_counts_on_above_what_the_catalog_knows(rest: RestServer, mirror: Path) -> None:
+    world = MemoryWorld(mirror=str(mirror))
+    async with site_at(rest, world) as site, TcpScriptStore(valkey_url()) as direct:
+        for _ in range(3):
+            before = await site.library.index(URL)
+        await direct.command("FLUSHALL")
+        again = await site.library.index(URL)  # by hand
+        assert again.generation > before.generation
+        await direct.command("FLUSHALL")
+        await site.library.submit(URL)
+        async with site.working():
+            await site.until_ended(1)
+        [record] = await site.library.job_history()
+        assert (record.status, record.attempt) == (JobState.COMPLETE, 2)
+        [snapshot] = await site.library.repos()
+        assert snapshot.generation > again.generation
+        assert await world.vectors.count(snapshot.repo, snapshot.generation) == snapshot.files
 
 
 async def test_refused_token_ends_the_worker_at_its_start_and_is_not_told(rest: RestServer, mirror: Path) -> None:

@@ -181,9 +181,9 @@ class MemoryJobQueue(JobQueue):
         records = (self._entries[job_id].record for job_id in self._ended)
         return [record for record in records if record is not None][:limit]
 
-    async def issue_token(self) -> int:
+    async def issue_token(self, *, above: int = 0) -> int:
         """See the port."""
-        self._last_token += 1
+        self._last_token = max(self._last_token, above) + 1
         return self._last_token
 
     async def check(self) -> None:

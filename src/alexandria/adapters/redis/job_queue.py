@@ -163,8 +163,10 @@ class RedisJobQueue(JobQueue):
         records = [_readable(entry) for entry in _expect(entries, list)]
         return [record for record in records if record is not None][:limit]
 
-    async def issue_token(self) -> int:
+    async def issue_token(self, *, above: int = 0) -> int:
         """See the port."""
+        if above:
+            return _expect((await self._run("token", {"above": above}))["token"], int)
         with _translated():
             token = await self._store.command("INCR", TOKEN_KEY)
         return _expect(token, int)
@@ -222,7 +224,7 @@ class RedisJobQueue(JobQueue):
         try:
             return await self._evaluate_once(name, call, record)
         except JobQueueUnavailableError:
-            if name == "claim":  # it might take a second job
+            if name in {"claim", "token"}:  # it might take a second job or number
                 raise
             return await self._evaluate_once(name, call, record)
 

@@ -116,9 +116,9 @@ class SqliteJobQueue(JobQueue):
         limit = history_limit(limit, self._rules)
         return (await self._look(_Tables.history))[:limit]
 
-    async def issue_token(self) -> int:
+    async def issue_token(self, *, above: int = 0) -> int:
         """See the port."""
-        return await self._step(_Tables.next_token)
+        return await self._step(lambda tables: tables.next_token(above))
 
     async def check(self) -> None:
         """See the port."""
@@ -269,9 +269,9 @@ class _Tables:
         records = [_readable(row) for row in self.rows("SELECT record FROM job_history ORDER BY number DESC")]
         return [record for record in records if record is not None]
 
-    def next_token(self) -> int:
-        """Return a token larger than any before."""
-        self.rows("UPDATE last_token SET token = token + 1")
+    def next_token(self, above: int = 0) -> int:
+        """Return a token larger than any before and than `above`."""
+        self.rows("UPDATE last_token SET token = max(token, ?) + 1", above)
         return int(self.rows("SELECT token FROM last_token")[0]["token"])
 
     def _row(self, job_id: str) -> sqlite3.Row | None:
