@@ -110,6 +110,6 @@ class MemoryWorld:
             local_source=DirectorySource(),
             remote_source=GitSource(mirror=self.mirror),
             parser=TreeSitterParser(processes=1),
-            make_embedder=lambda _method: self.embedder,
+            make_embedder=lambda _method, _training: self.embedder,
             clock=self.clock,
         )

@@ -176,3 +176,11 @@ def test_the_file_of_the_mode_completes_the_environment(monkeypatch: pytest.Monk
     monkeypatch.setenv("THREADS", "3")
     settings = Settings.load()
     assert (settings.queue_cap, settings.threads) == (4, 3), "the environment wins"
+
+
+def test_a_training_that_cannot_be_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRAINING", "epochs=20,seeds=4")
+    assert Settings.load().training == "epochs=20,seeds=4"
+    monkeypatch.setenv("TRAINING", "epoch=20")
+    with pytest.raises(SettingsError, match=r"TRAINING: 'epoch' is none of walk_length"):
+        Settings.load()

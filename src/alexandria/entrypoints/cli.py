@@ -41,7 +41,7 @@ from alexandria.entrypoints.library import MAX_SEED, Alexandria
 from alexandria.entrypoints.logs import configure_logs
 from alexandria.entrypoints.migrate import migrate as migrate_database
 from alexandria.entrypoints.progress import watched
-from alexandria.entrypoints.settings import Settings
+from alexandria.entrypoints.settings import Settings, check_training
 from alexandria.entrypoints.worker import worker
 from alexandria.ports.catalog import MAX_DEPTH, Direction
 from alexandria.ports.job_queue import RunningJob
@@ -240,6 +240,13 @@ def _settings() -> Settings:
     return settings
 
 
+def _check_training(training: str) -> None:
+    try:
+        check_training(_settings().training, training)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--training") from None
+
+
 @contextlib.contextmanager
 def _progress(quiet: bool) -> Iterator[Callable[[IndexProgress], None]]:
     if quiet:
@@ -258,6 +265,10 @@ def index(
     method: Annotated[Method, typer.Option(help="How vectors are made; prone is instant and a little worse.")] = (
         Method.NODE2VEC
     ),
+    training: Annotated[
+        str,
+        typer.Option(metavar="NAME=VALUE,…", help="What to change of the training (see TRAINING in docs/settings.md)."),
+    ] = "",
     include: IncludeOption = None,
     exclude: ExcludeOption = None,
     quiet: QuietOption = False,
@@ -268,7 +279,9 @@ def index(
     Indexing again replaces what was there in one step; until then searches see the old index.
 
     Example: alexandria index https://github.com/pallets/flask
+    Example: alexandria index . --training epochs=20,seeds=4
     """
+    _check_training(training)
 
     async def run(alexandria: Alexandria) -> tuple[IndexResult, SimilarAnswer | None]:
         with _progress(quiet) as progress:
@@ -277,6 +290,7 @@ def index(
                 ref=ref,
                 seed=seed,
                 method=method.value,
+                training=training,
                 include=include or (),
                 exclude=exclude or (),
                 progress=progress,

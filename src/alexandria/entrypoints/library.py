@@ -26,7 +26,7 @@ from alexandria.domain.selection import Selection
 from alexandria.domain.snapshot import Snapshot
 from alexandria.entrypoints.containers import open_for
 from alexandria.entrypoints.control_plane import ControlPlane, listed, looks_like_a_path
-from alexandria.entrypoints.settings import Mode, Settings
+from alexandria.entrypoints.settings import Mode, Settings, check_training
 from alexandria.ports.catalog import Catalog, StaleGenerationError
 from alexandria.ports.clock import Clock
 from alexandria.ports.graph_embedder import GraphEmbedder
@@ -58,7 +58,7 @@ class Alexandria(ControlPlane):
         local_source: RepoSource[LocalRepo],
         remote_source: RepoSource[RepoUrl],
         parser: SourceParser,
-        make_embedder: Callable[[str], GraphEmbedder],
+        make_embedder: Callable[[str, str], GraphEmbedder],
         clock: Clock,
     ) -> None:
         super().__init__(settings=settings, queue=queue, board=board, catalog=catalog, vectors=vectors, clock=clock)
@@ -109,6 +109,7 @@ class Alexandria(ControlPlane):
         ref: str = "",
         seed: int = 0,
         method: str = "node2vec",
+        training: str = "",
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         progress: ProgressListener = ignore_progress,
@@ -120,6 +121,7 @@ class Alexandria(ControlPlane):
             ref: Branch, tag or commit; empty for the default branch, or the folder as it lies.
             seed: Of the training; the same commit and seed give the same vectors on a CPU.
             method: `node2vec` or another method of the embedder.
+            training: What to change of the training, as the setting `TRAINING`, over which it wins.
             include: Globs of files that count although a rule leaves them out.
             exclude: Globs of files that do not count.
             progress: Called from other threads with each step.
@@ -127,10 +129,17 @@ class Alexandria(ControlPlane):
         Raises:
             AlexandriaError: One of its branches says what went wrong; the old index is as it was.
                 `StaleGenerationError` says that a newer run of the same repository took over.
-            ValueError: `seed` or `method` is none.
+            ValueError: `seed`, `method` or `training` is none.
         """
         result = await self.index_with_details(
-            source, ref=ref, seed=seed, method=method, include=include, exclude=exclude, progress=progress
+            source,
+            ref=ref,
+            seed=seed,
+            method=method,
+            training=training,
+            include=include,
+            exclude=exclude,
+            progress=progress,
         )
         return result.snapshot
 
@@ -141,6 +150,7 @@ class Alexandria(ControlPlane):
         ref: str = "",
         seed: int = 0,
         method: str = "node2vec",
+        training: str = "",
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         progress: ProgressListener = ignore_progress,
@@ -150,6 +160,7 @@ class Alexandria(ControlPlane):
             raise ValueError(f"a seed is 0 to {MAX_SEED}, not {seed}")
         if method not in METHODS:
             raise ValueError(f"the method is one of {', '.join(METHODS)}, not {method!r}")
+        check_training(self.settings.training, training)
         origin = self.origin(source)
         checked_ref(ref)
         return await self._index(
@@ -159,6 +170,7 @@ class Alexandria(ControlPlane):
             progress=progress,
             seed=seed,
             method=method,
+            training=training,
             selection=_selection(include, exclude),
         )
 
@@ -180,6 +192,7 @@ class Alexandria(ControlPlane):
         progress: ProgressListener,
         seed: int = 0,
         method: str = "node2vec",
+        training: str = "",
         selection: Selection | None = None,
     ) -> IndexResult:
         return await index_repository(
@@ -187,7 +200,7 @@ class Alexandria(ControlPlane):
             generation=generation,
             source=self._source_of(origin),
             parser=self._parser,
-            make_embedder=lambda: self._make_embedder(method),
+            make_embedder=lambda: self._make_embedder(method, training),
             vectors=self.vectors,
             catalog=self.catalog,
             clock=self.clock,
@@ -264,7 +277,7 @@ class Alexandria(ControlPlane):
 
     def load_embedder(self, method: str = "node2vec") -> GraphEmbedder:
         """Return what trains, on the device that the settings choose; loading it takes seconds: meant for a thread."""
-        return self._make_embedder(method)
+        return self._make_embedder(method, "")
 
     def _source_of(self, origin: Origin) -> RepoSource[Any]:
         return self._local_source if isinstance(origin, LocalRepo) else self._remote_source

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from enum import StrEnum
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -152,6 +153,11 @@ class Settings(BaseSettings):
     worker_id: str = Field("", description="Name of the worker. Empty: host name and process id.")
     device: str = Field("auto", pattern="^(auto|cpu|cuda)$", description="What to train on: auto, cpu or cuda.")
     threads: int = Field(1, gt=0, description="CPU threads of the training; the vectors do not depend on it.")
+    training: str = Field(
+        "",
+        description="What to change of the training, name=value with commas between: epochs=20,seeds=4,p=0.5,"
+        "edge_kinds=import+implicit,edge_weights=implicit:0.5.",
+    )
     log_level: str = Field(
         "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least level of what is logged: DEBUG to ERROR."
     )
@@ -214,6 +220,12 @@ class Settings(BaseSettings):
             raise ValueError(f"must be {MIN_TOKEN_LENGTH} or more printable ASCII characters without a space")
         return value
 
+    @field_validator("training")
+    @classmethod
+    def _trainable(cls, value: str) -> str:
+        check_training(value)
+        return value
+
     @field_validator("data_dir")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
@@ -271,6 +283,19 @@ class Settings(BaseSettings):
             yield "redis_url", "and UPSTASH_REDIS_REST_URL are both set: the queue is in one place"
         if self.mode is Mode.CLOUD and not self.pharos_admin_token.get_secret_value():
             yield "pharos_admin_token", "is missing: without it anybody could submit jobs"
+
+
+def check_training(*changes: str) -> None:
+    """Check what is to be changed of the training, one text after the other.
+
+    Raises:
+        ValueError: One of them is none, or they do not go together.
+    """
+    if any(changes):
+        training = import_module("alexandria.adapters.pyg.settings")  # by name: the API has no use for it
+        settings = training.Node2VecSettings()
+        for change in changes:
+            settings = training.changed_by(change, settings)
 
 
 def variable_of(field: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import xml.etree.ElementTree as ET
 from datetime import UTC, datetime, timedelta
@@ -102,6 +103,8 @@ def test_version_and_help_answer_without_a_store(empty: Command) -> None:
         ["graph", "--format", "png"],
         ["export", "x", "-o", "x.txt"],
         ["index", "--seed", "-1"],
+        ["index", "--training", "epoch=20"],
+        ["index", "--training", "walk_length=3"],
     ],
 )
 def test_wrong_use_exits_with_2_and_says_how_it_is_used(empty: Command, arguments: list[str]) -> None:
@@ -133,6 +136,16 @@ def test_index_says_what_it_found(run: Command, shop: Path) -> None:
     assert "'shop.gone' in shop/orders.py:2" in done.out
     assert "next: alexandria similar shop/cart.py --repo github.com/test/shop" in done.out
     assert run("remove", "github.com/test/shop").code == 0
+
+
+def test_the_training_can_be_changed_by_option_and_by_variable(empty: Command, shop: Path) -> None:
+    shape = empty("index", str(shop), "-q", "--json", "--training", "epochs=12,seeds=2").json
+    assert len(shape["loss"]) == 12
+    assert shape["notes"] == ["changed of the training: epochs=12,seeds=2"]
+    of_variable = Command(empty.data, {"TRAINING": "epochs=11,p=0.5"})
+    shape = of_variable("index", str(shop), "-q", "--json", "--training", "p=2.0").json
+    assert len(shape["loss"]) == 11
+    assert shape["notes"] == ["changed of the training: epochs=11,p=2.0"]
 
 
 def test_similar_names_commit_and_age_and_the_nearest_files(indexed: Command, shop: Path) -> None:
@@ -365,6 +378,25 @@ def test_doctor_finds_nothing_wrong_here_and_says_what_is_wrong_elsewhere(run: C
     assert found["settings"]["verdict"] == found["git"]["verdict"] == "fault"
     assert "QUEUE_CAP" in found["settings"]["detail"]
     assert all(check["hint"] for check in found.values() if check["verdict"] == "fault")
+
+
+def test_doctor_says_how_long_each_store_took_and_which_file_was_read(tmp_path: Path) -> None:
+    here = Command(tmp_path / "data", {})("doctor")
+    assert re.search(r"^ok +queue +SqliteJobQueue answers in \d+ ms$", here.out, re.MULTILINE)
+    assert re.search(r"^ok +catalog +SqliteCatalog answers in \d+ ms$", here.out, re.MULTILINE)
+    assert re.search(r"^ok +vectors +SqliteVectorStore answers in \d+ ms$", here.out, re.MULTILINE)
+    (tmp_path / "with").mkdir()
+    (tmp_path / "without").mkdir()
+    (tmp_path / "with/.env.edge").write_text("DATABASE_URL=postgresql://u@127.0.0.1:1/x\n")
+    edge = Command(tmp_path / "data", {"MODE": "EDGE"})
+    found = {
+        folder: {check["name"]: check for check in edge("doctor", "--json", cwd=tmp_path / folder).json["checks"]}
+        for folder in ("with", "without")
+    }
+    assert "DATABASE_URL" in found["without"]["settings"]["detail"]
+    assert f"there is no {tmp_path / 'without/.env.edge'}" in found["without"]["settings"]["hint"]
+    assert "DATABASE_URL" not in found["with"]["settings"]["detail"]
+    assert "there is no" not in found["with"]["settings"]["hint"]
 
 
 def test_a_reader_that_closes_the_pipe_ends_the_command_in_silence(empty: Command, tmp_path: Path) -> None:

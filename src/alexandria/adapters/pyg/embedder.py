@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from alexandria.adapters.pyg.settings import Node2VecSettings
+from alexandria.adapters.pyg.settings import Node2VecSettings, changes_of
 from alexandria.adapters.pyg.training import train
 from alexandria.domain.embedding import DIMENSION, EmbeddingReport, EmbeddingSet
 from alexandria.domain.graph import DependencyGraph
@@ -49,6 +49,7 @@ class Node2VecEmbedder(GraphEmbedder):
             progress=progress,
             cancelled=cancelled,
         )
+        changed = changes_of(settings)
         report = EmbeddingReport(
             method=settings.method,
             seed=seed,
@@ -57,7 +58,7 @@ class Node2VecEmbedder(GraphEmbedder):
             loss=training.loss,
             edge_auc=training.edge_auc,
             edges_held_out=training.edges_held_out,
-            notes=training.notes,
+            notes=(*((f"changed of the training: {changed}",) if changed else ()), *training.notes),
         )
         return EmbeddingSet(graph.files, training.vectors, np.logical_not(training.vectors.any(axis=1)), report)
 

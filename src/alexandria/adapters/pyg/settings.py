@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from alexandria.domain.embedding import DIMENSION
@@ -103,3 +104,81 @@ class Node2VecSettings:
             raise ValueError(f"walks_per_step must be at least 1, not {self.walks_per_step}")
         if any(not 0 < weight < float("inf") for _, weight in self.edge_weights):
             raise ValueError("edge weights must be above 0 and finite; leave a kind out of edge_kinds to drop it")
+
+
+def changed_by(text: str, settings: Node2VecSettings) -> Node2VecSettings:
+    """Return `settings` with what a person writes: `name=value` pairs with commas between, as `epochs=20,p=0.5`.
+
+    `edge_kinds` are names with `+` between (`import+implicit`), `edge_weights` are `name:weight` with `+` between
+    (`implicit:0.5+reexport:2`). Empty text changes nothing.
+
+    Raises:
+        ValueError: A name is not known or stands twice, a value is not of its type, or out of its range.
+    """
+    values: dict[str, object] = {}
+    for pair in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = (part.strip() for part in pair.partition("="))
+        if name not in _READERS:
+            raise ValueError(f"{name!r} is none of {', '.join(_READERS)}")
+        if not equals or not value:
+            raise ValueError(f"{name} has no value: write {name}=…")
+        if name in values:
+            raise ValueError(f"{name} stands there twice")
+        try:
+            values[name] = _READERS[name](value)
+        except ValueError as error:
+            raise ValueError(f"{name}={value}: {error}") from None
+    return replace(settings, **values)  # type: ignore[arg-type]  # each reader gives the type of its field
+
+
+def changes_of(settings: Node2VecSettings) -> str:
+    """Return what `changed_by` would be given to come from the defaults to `settings`; empty if nothing."""
+    defaults = Node2VecSettings()
+    values = {name: getattr(settings, name) for name in _READERS}
+    return ",".join(f"{name}={_written(value)}" for name, value in values.items() if value != getattr(defaults, name))
+
+
+def _written(value: object) -> str:
+    if isinstance(value, frozenset):
+        return "+".join(kind.name.lower() for kind in sorted(value))
+    if isinstance(value, tuple):
+        return "+".join(f"{kind.name.lower()}:{weight}" for kind, weight in value)
+    return str(value)
+
+
+def _edge_kinds(text: str) -> frozenset[EdgeKind]:
+    return frozenset(_edge_kind(name) for name in text.split("+"))
+
+
+def _edge_weights(text: str) -> tuple[tuple[EdgeKind, float], ...]:
+    pairs = [part.partition(":") for part in text.split("+")]
+    if bare := [name for name, colon, _ in pairs if not colon]:
+        raise ValueError(f"{bare[0]} has no weight: write {bare[0]}:0.5")
+    return tuple((_edge_kind(name), float(weight)) for name, _, weight in pairs)
+
+
+def _edge_kind(name: str) -> EdgeKind:
+    kinds = {kind.name.lower(): kind for kind in EdgeKind}
+    if name.strip().lower() not in kinds:
+        raise ValueError(f"{name.strip()!r} is none of the kinds {', '.join(kinds)}")
+    return kinds[name.strip().lower()]
+
+
+_READERS: dict[str, Callable[[str], object]] = {
+    "walk_length": int,
+    "context_size": int,
+    "walks_per_node": int,
+    "epochs": int,
+    "seeds": int,
+    "p": float,
+    "q": float,
+    "learning_rate": float,
+    "window_decay": float,
+    "in_degree_exponent": float,
+    "negative_weight": float,
+    "initial_scale": float,
+    "walks_per_step": int,
+    "edge_kinds": _edge_kinds,
+    "edge_weights": _edge_weights,
+}
+"""What a person may change: not `dimension`, which is that of the stores, nor what has a setting of its own."""

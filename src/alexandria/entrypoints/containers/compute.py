@@ -9,7 +9,7 @@ from pathlib import Path
 from dependency_injector import containers, providers
 
 from alexandria.adapters.git import DirectorySource, GitSource, SourceLimits
-from alexandria.adapters.pyg.settings import Device, Method, Node2VecSettings
+from alexandria.adapters.pyg.settings import Device, Method, Node2VecSettings, changed_by
 from alexandria.adapters.system.clock import SystemClock
 from alexandria.adapters.tree_sitter.parser import TreeSitterParser
 from alexandria.entrypoints.settings import Settings
@@ -21,10 +21,19 @@ def scratch_dir() -> Path:
     return Path(tempfile.gettempdir())
 
 
-def load_embedder(method: Method, device: Device, threads: int) -> GraphEmbedder:
-    """Import PyTorch, which takes seconds, and make the embedder; meant to run in a thread."""
+def load_embedder(method: Method, changes: str, training: str, device: Device, threads: int) -> GraphEmbedder:
+    """Import PyTorch, which takes seconds, and make the embedder; meant to run in a thread.
+
+    Args:
+        method: How vectors are made.
+        changes: What one call changes of the training, as `TRAINING`; it wins.
+        training: What the settings change of it.
+        device: What to train on.
+        threads: CPU threads.
+    """
+    settings = changed_by(training, Node2VecSettings(method=method, device=device, threads=threads))
     embedder: GraphEmbedder = import_module("alexandria.adapters.pyg.embedder").Node2VecEmbedder(
-        Node2VecSettings(method=method, device=device, threads=threads)
+        changed_by(changes, settings)
     )
     return embedder
 
@@ -52,5 +61,8 @@ class ComputeContainer(containers.DeclarativeContainer):
     )
     parser = providers.Singleton(TreeSitterParser, max_file_bytes=settings.provided.source_max_bytes)
     make_embedder = providers.Callable(
-        load_embedder, device=settings.provided.device, threads=settings.provided.threads
+        load_embedder,
+        training=settings.provided.training,
+        device=settings.provided.device,
+        threads=settings.provided.threads,
     )
