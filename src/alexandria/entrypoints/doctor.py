@@ -23,7 +23,7 @@ from alexandria.entrypoints.containers import open_for
 from alexandria.entrypoints.control_plane import ControlPlane
 from alexandria.entrypoints.hardware import NO_GPU, describe_training
 from alexandria.entrypoints.library import Alexandria
-from alexandria.entrypoints.settings import Mode, Settings, SettingsError
+from alexandria.entrypoints.settings import Mode, Settings, SettingsError, env_file
 
 MIN_GIT = (2, 37)
 MIN_FREE_BYTES = 500_000_000
@@ -87,13 +87,27 @@ async def examine() -> list[Finding]:
     try:
         settings = Settings.load()
     except SettingsError as error:
-        hint = "set these variables right, or unset them for the defaults"
+        hint = "set these variables right, or unset them for the defaults" + _without_file()
         findings.append(Finding("settings", Verdict.FAULT, str(error), hint))
         findings.append(Finding("stores", Verdict.WARNING, "not looked at", "set the settings right first"))
         return [*findings, *_examine_tools()]
-    findings.append(Finding("settings", Verdict.OK, f"MODE={settings.mode}, data in {settings.data_dir}"))
+    findings.append(Finding("settings", Verdict.OK, _where_settings_are_from(settings)))
     findings += await _examine_stores(settings)
     return findings if settings.mode is Mode.CLOUD else [*findings, *_examine_tools()]
+
+
+def _where_settings_are_from(settings: Settings) -> str:
+    """Return the mode, and what it brings: the folder of the store, or the file that completes the environment."""
+    file = env_file()
+    if file is None:
+        return f"MODE={settings.mode}, data in {settings.data_dir}"
+    return f"MODE={settings.mode}" + (_without_file() or f", {file.absolute()} is read")
+
+
+def _without_file() -> str:
+    """Return a word on the file that `MODE` asks for, if it is not here; the usual cause is another folder."""
+    file = env_file()
+    return "" if file is None or file.is_file() else f"; there is no {file.absolute()}"
 
 
 def _examine_tools() -> list[Finding]:
@@ -150,14 +164,16 @@ async def _ask(name: str, adapter: str, check: Callable[[], Awaitable[None]]) ->
         await check()
     except AlexandriaError as error:
         return Finding(name, Verdict.FAULT, f"{adapter}: {error}", _HINTS[name], time.monotonic() - began)
-    return Finding(name, Verdict.OK, f"{adapter} answers", "", time.monotonic() - began)
+    seconds = time.monotonic() - began
+    return Finding(name, Verdict.OK, f"{adapter} answers in {1000 * seconds:.0f} ms", "", seconds)
 
 
 async def _data_directory(settings: Settings, opened: ControlPlane) -> Finding:
     began = time.monotonic()
     repos = await opened.repos()
     free = shutil.disk_usage(settings.data_dir).free
-    detail = f"{len(repos)} repositories in {settings.data_dir}, {free / 1e9:.1f} GB free"
+    counted = "1 repository" if len(repos) == 1 else f"{len(repos)} repositories"
+    detail = f"{counted} in {settings.data_dir}, {free / 1e9:.1f} GB free"
     verdict, hint = Verdict.OK, ""
     if free < MIN_FREE_BYTES:
         verdict = Verdict.WARNING
