@@ -1,7 +1,7 @@
 """`setup_edge.sh`, run for real; `setup_edge.ps1`, the systemd unit and the Windows service, read.
 
-The PowerShell script and the Windows service were never run: there is no Windows here. The unit was checked by
-systemd's own tools and never started under systemd, and no GPU was there.
+The PowerShell script and the Windows service were never run: there is no Windows here. The unit is checked by systemd's
+own tools; what was tried by hand under a running systemd is told in docs/guides/edge-setup.md. No GPU was there.
 """
 
 from __future__ import annotations
@@ -235,6 +235,11 @@ def test_unit_starts_the_worker_and_gives_it_a_minute_to_stop() -> None:
     assert int(said["WatchdogSec"][0]) >= 60
     assert said["Restart"] == ["always"]
     assert (ROOT / "worker.py").is_file()
+
+
+def test_device_of_cuda_is_made_before_the_worker_and_may_be_missing() -> None:
+    # "+": with rights that the worker has not; "-": a machine without a GPU has no such program.
+    assert directives()["ExecStartPre"] == ["+-/usr/bin/nvidia-modprobe -c 0 -u"]
 
 
 def test_unit_keeps_the_gpu_and_what_writes_code() -> None:
