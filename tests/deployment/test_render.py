@@ -109,8 +109,8 @@ def test_blueprint_keeps_the_schema_that_render_publishes() -> None:
 
 
 def test_what_the_free_plan_has_not_is_not_asked_for() -> None:
-    # https://render.com/blog/build-pipelines: pre-deploy commands are for paid services; https://render.com/docs/free:
-    # one instance, no disk.
+    # https://render.com/docs/deploys: pre-deploy commands are for paid services; https://render.com/docs/free: one
+    # instance, no disk.
     assert SERVICE["plan"] == "free"
     assert SERVICE.keys() & {"preDeployCommand", "disk", "numInstances", "scaling"} == set()
 

@@ -78,6 +78,35 @@ def test_every_command_of_the_tour_runs_after_the_first(tmp_path: Path) -> None:
         assert done.stdout or ">" in line or shlex.split(line)[1] == "worker", f"{line} says nothing"
 
 
+def without_times(text: str) -> list[str]:
+    """Return the lines of an answer, less what differs from run to run."""
+    return [re.sub(r"indexed .* ago$", "", line) for line in text.splitlines() if not line.startswith("time ")]
+
+
+@pytest.mark.long
+@pytest.mark.skipif("REPO_MIRROR" not in os.environ, reason="REPO_MIRROR names no folder with github.com/pallets/flask")
+def test_what_the_readme_shows_is_what_the_commands_print(tmp_path: Path) -> None:
+    shown = re.findall(r"^```\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    [first] = [block for block in shown if block.startswith("repository ")]
+    [commit] = re.findall(r"^repository .* @ ([0-9a-f]+)$", first, re.MULTILINE)
+    variables = environment(tmp_path / "data", REPO_MIRROR=os.environ["REPO_MIRROR"])
+    variables["PATH"] = f"{BIN}{os.pathsep}{variables['PATH']}"
+
+    def said(line: str) -> str:
+        return subprocess.run(
+            shlex.split(line), env=variables, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=True
+        ).stdout
+
+    answer = said("alexandria index https://github.com/pallets/flask")
+    if f"@ {commit}\n" not in answer:
+        pytest.skip(f"the mirror is not at {commit}")
+    assert without_times(answer) == without_times(first)
+    answered = [block.removeprefix("$ ").partition("\n") for block in shown if re.match(r"\$ .*\n[^$]", block)]
+    assert len(answered) == 2
+    for line, _, printed in answered:
+        assert without_times(said(line)) == without_times(printed), line
+
+
 def service_of_the_readme() -> tuple[str, list[str]]:
     """Return the command that starts the service, and the requests to it."""
     section = README.partition("## As a service")[2].partition("\n## ")[0]
