@@ -121,6 +121,31 @@ def test_a_body_that_is_no_submission_gets_400(client: httpx.Client, body: bytes
     problem(client.post(JOBS, content=body, headers={"Content-Type": "application/json"}), 400)
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "application/x-www-form-urlencoded"},
+        {"Content-Type": ""},
+        {"Content-Type": "application/json", "Content-Encoding": "gzip"},
+    ],
+)
+def test_a_body_that_is_said_to_be_no_json_gets_415(client: httpx.Client, headers: dict[str, str]) -> None:
+    document = problem(client.post(JOBS, content=json.dumps({"repo_url": FLASK}), headers=headers), 415)
+    assert document["detail"].startswith("the body must be")
+    assert client.get(JOBS).json()["pending"] == []
+
+
+def test_json_may_be_named_with_a_parameter(client: httpx.Client) -> None:
+    headers = {"Content-Type": "Application/JSON; charset=utf-8", "Content-Encoding": "identity"}
+    assert client.post(JOBS, content=json.dumps({"repo_url": FLASK}), headers=headers).status_code == 202
+
+
+def test_a_body_nested_without_end_gets_400_with_the_reason(client: httpx.Client) -> None:
+    refused = client.post(JOBS, content=b"[" * 16_000, headers={"Content-Type": "application/json"})
+    assert "recursion" in problem(refused, 400)["detail"]
+
+
 def test_a_ref_that_git_would_not_take_gets_400(client: httpx.Client) -> None:
     problem(client.post(JOBS, json={"repo_url": FLASK, "ref": "--upload-pack=x"}), 400)
     problem(client.post(f"{INGEST}/github.com/u/r?--upload-pack=x"), 400)
@@ -151,6 +176,11 @@ def test_without_the_token_nothing_is_queued(
         problem(answer, 401)
         assert answer.headers["www-authenticate"].startswith('Bearer realm="alexandria"')
     assert client.get(JOBS).json()["pending"] == []
+
+
+def test_a_stranger_learns_nothing_of_a_body_that_is_wrong(anybody: httpx.Client) -> None:
+    for body, kind in ((b"{", "application/json"), (b"{}", "application/json"), (b"x", "text/plain")):
+        problem(anybody.post(JOBS, content=body, headers={"Content-Type": kind}), 401)
 
 
 def test_the_scheme_is_read_in_any_case(client: httpx.Client) -> None:

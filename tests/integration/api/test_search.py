@@ -177,6 +177,21 @@ def test_what_changes_with_a_generation_only_is_not_sent_twice(cloud: Cloud, any
     assert (renewed.status_code, renewed.headers["etag"] != etag) == (200, True)
 
 
+@pytest.mark.parametrize(
+    ("route", "status"),
+    [
+        ("search/similar?path=none.py", 404),
+        ("graph/neighbors?path=none.py", 404),
+        (f"search/similar?path={LONELY}", 409),
+        ("graph?repo=none", 404),
+        ("repositories?cursor=x", 400),
+        ("files?cursor=x", 400),
+    ],
+)
+def test_what_is_not_there_is_not_unchanged_either(anybody: httpx.Client, route: str, status: int) -> None:
+    problem(anybody.get(f"{API}/{route}", headers={"If-None-Match": "*"}), status)
+
+
 def test_other_parameters_have_another_tag(anybody: httpx.Client) -> None:
     tags = {anybody.get(f"{API}/search/similar", params={"path": CART, "k": k}).headers["etag"] for k in (1, 2, 3)}
     assert len(tags) == 3

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 from starlette.responses import Response, StreamingResponse
 
 from alexandria.domain.job import MAX_ID_LENGTH
@@ -55,15 +57,43 @@ async def ingest(
     return await _dispatch(state, _MERGED_SLASHES.sub(r"\1://", repo_url, count=1), ref)
 
 
+async def _submission(request: Request) -> models.Submission:
+    """Read the body, after the token: the framework would read it first, and tell a stranger what is wrong with it.
+
+    Raises:
+        ProblemError: 415: it is not JSON.
+        RequestValidationError: It is not a submission.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise ProblemError(415, "the body must be JSON: send `Content-Type: application/json`")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise ProblemError(415, "the body must be sent as it is, without a `Content-Encoding`")
+    try:
+        return models.Submission.model_validate_json(await request.body())
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        raise RequestValidationError([{**fault, "loc": ("body", *fault["loc"])} for fault in faults]) from None
+
+
+_SUBMISSION = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": models.Submission.model_json_schema()}},
+    }
+}
+
+
 @router.post(
     "/jobs",
     status_code=202,
     response_model=models.Dispatched,
     responses=answers(examples.DISPATCHED, "The job waits.", status=202),
     dependencies=[ADMIN],
+    openapi_extra=_SUBMISSION,
     summary="Submit a repository, as JSON",
 )
-async def submit(state: State, submission: Annotated[models.Submission, Body()]) -> Response:
+async def submit(state: State, submission: Annotated[models.Submission, Depends(_submission)]) -> Response:
     """Put a repository into the queue; a repeat of one that waits or runs answers that job."""
     return await _dispatch(state, submission.repo_url, submission.ref)
 

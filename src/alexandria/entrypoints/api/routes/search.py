@@ -78,11 +78,11 @@ PageSize = Annotated[int, Query(ge=1, le=MAX_PAGE, description="How many at most
 )
 async def repositories(request: Request, state: State, limit: PageSize = PAGE, cursor: Cursor = "") -> Response:
     """Return the indexed repositories with commit, age, counts and the share of unresolved imports."""
+    after = _read_cursor(cursor, 1)[0] if cursor else ""
     found = await state.plane.repos()
     etag = _etag(request, *(f"{one.repo}@{one.generation}" for one in found))
     if _is_known(request, etag):
         return _not_modified(etag)
-    after = _read_cursor(cursor, 1)[0] if cursor else ""
     start = bisect_right([one.repo for one in found], after) if after else 0
     page = found[start : start + limit]
     more = start + limit < len(found)
@@ -184,7 +184,10 @@ async def similar(
     if known := await _known_by(request, state.plane, repo):
         return _not_modified(known)
     answer = await state.plane.similar(repo, path, k=k, languages=language, path_prefix=prefix)
-    return _cached_response(shapes.similar_json(answer, _now()), _etag(request, answer.snapshot.generation))
+    etag = _etag(request, answer.snapshot.generation)
+    return (
+        _not_modified(etag) if _is_known(request, etag) else _cached_response(shapes.similar_json(answer, _now()), etag)
+    )
 
 
 @router.get(
@@ -208,7 +211,12 @@ async def neighbors(
         return _not_modified(known)
     directions = tuple(Direction) if direction is Directions.BOTH else (Direction(direction.value),)
     answer = await state.plane.neighbors(repo, path, directions=directions, depth=depth)
-    return _cached_response(shapes.neighbors_json(answer, _now()), _etag(request, answer.snapshot.generation))
+    etag = _etag(request, answer.snapshot.generation)
+    return (
+        _not_modified(etag)
+        if _is_known(request, etag)
+        else _cached_response(shapes.neighbors_json(answer, _now()), etag)
+    )
 
 
 @router.get(
@@ -267,8 +275,11 @@ def _is_known(request: Request, etag: str) -> bool:
 
 
 async def _known_by(request: Request, plane: ControlPlane, repo: str) -> str:
-    """Return the tag of the current answer if the client has it, else nothing."""
-    if "if-none-match" not in request.headers:
+    """Return the tag of the current answer if the client has it, else nothing.
+
+    `*` asks whether there is an answer at all, and whether the file is there only the search can tell.
+    """
+    if request.headers.get("if-none-match", "*").strip() == "*":
         return ""
     snapshot: Snapshot = await plane.repo(repo)
     etag = _etag(request, snapshot.generation)
