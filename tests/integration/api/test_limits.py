@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from http.client import HTTPConnection
+
 import httpx
 import pytest
 
@@ -49,6 +56,82 @@ def test_what_is_no_http_is_answered_with_a_problem(api: RunningApi, request_byt
     answer = spoken(api.url, request_bytes)
     assert answer.status_code in {400, 404}
     problem(answer, answer.status_code)
+
+
+# The limits on time, tenths of what they are, in a process of its own.
+IMPATIENT = """
+import runpy, sys
+from alexandria.entrypoints.api import gate, server
+gate.BODY_TIMEOUT_S, server.OWED_TIMEOUT_S = 1.0, 1.0
+sys.argv = ["alexandria", "api", *sys.argv[1:]]
+runpy.run_module("alexandria.entrypoints.start", run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def impatient(shared_cloud: Cloud) -> Iterator[RunningApi]:
+    with running_api(shared_cloud.data, shared_cloud.variables(), [sys.executable, "-c", IMPATIENT]) as api:
+        yield api
+
+
+HEAD = f"POST {JOBS} HTTP/1.1\r\nHost: x\r\nAuthorization: {ADMIN['Authorization']}\r\n"
+
+
+def dripped(api: RunningApi, head: str, drop: bytes) -> tuple[bytes, float]:
+    """Send `head`, then `drop` every 0.1 s until the connection is closed; return the answer and the seconds."""
+    began = time.monotonic()
+    answer = b""
+    with socket.create_connection(("127.0.0.1", int(api.url.rpartition(":")[2]))) as line:
+        line.sendall(head.encode())
+        line.settimeout(0.1)
+        while time.monotonic() - began < 20:
+            try:
+                chunk = line.recv(65536)
+                if not chunk:
+                    break
+                answer += chunk
+            except TimeoutError:
+                with suppress(ConnectionError):
+                    line.sendall(drop)
+            except ConnectionError:
+                break
+    return answer, time.monotonic() - began
+
+
+def test_a_head_that_drips_is_not_waited_for(impatient: RunningApi) -> None:
+    answer, seconds = dripped(impatient, "GET / HTTP/1.1\r\nHost: x\r\nX: ", b"a")
+    assert answer == b""
+    assert 0.9 < seconds < 10
+
+
+def test_a_body_that_drips_is_408_by_its_deadline_as_a_whole(impatient: RunningApi) -> None:
+    answer, seconds = dripped(impatient, HEAD + "Content-Type: application/json\r\nContent-Length: 9000\r\n\r\n", b" ")
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"the body did not arrive within" in answer
+    assert 0.9 < seconds < 10
+
+
+def test_a_body_that_goes_on_after_its_refusal_is_not_read_for_ever(impatient: RunningApi) -> None:
+    answer, seconds = dripped(impatient, HEAD + "Content-Length: 999999999999\r\n\r\n", b"x" * 1000)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert 0.9 < seconds < 10
+
+
+def test_a_refused_body_that_is_short_leaves_the_connection(api: RunningApi) -> None:
+    with api.client() as stranger:
+        for _ in range(2):
+            problem(stranger.post(JOBS, content=iter([b"x" * 9000]), headers=JSON), 401)
+
+
+def test_a_connection_that_is_idle_between_two_requests_is_kept(impatient: RunningApi) -> None:
+    with closing(HTTPConnection("127.0.0.1", int(impatient.url.rpartition(":")[2]))) as line:
+        line.request("GET", "/health/live")
+        first = line.sock
+        assert line.getresponse().read()
+        time.sleep(1.5)
+        line.request("GET", "/health/live")
+        assert line.getresponse().read()
+        assert line.sock is first
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "TRACE", "OPTIONS", "BREW"])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import signal
 import threading
 import time
+from http.client import HTTPConnection, HTTPException
 from typing import Any
 
 import httpx
@@ -184,6 +186,38 @@ def test_sigterm_lets_a_request_in_flight_finish_and_ends_streams(cloud: Cloud) 
 def wait_for_connection(api: RunningApi) -> None:
     """Wait until the process has read what was sent to it: another request gets an answer after it."""
     assert httpx.get(f"{api.url}/health/live").status_code == 200
+
+
+def test_sigterm_drops_no_request_of_clients_that_go_on_asking(cloud: Cloud) -> None:
+    """A client may lose a connection only after it was told so, or before it has one."""
+    statuses, dropped = [], []
+    with running_api(cloud.data, cloud.variables()) as api:
+        port = int(api.url.rpartition(":")[2])
+
+        def go_on_asking(keep: bool) -> None:
+            line = HTTPConnection("127.0.0.1", port, timeout=30)
+            with contextlib.suppress(ConnectionRefusedError):
+                while True:
+                    try:
+                        line.request("GET", "/api/v1/ingestion/jobs", headers={} if keep else {"Connection": "close"})
+                        answer = line.getresponse()
+                        answer.read()
+                    except (HTTPException, ConnectionResetError, BrokenPipeError) as error:
+                        dropped.append(repr(error))
+                        line.close()
+                    else:
+                        statuses.append(answer.status)
+
+        asking = [threading.Thread(target=go_on_asking, args=(number % 2 == 0,)) for number in range(16)]
+        for thread in asking:
+            thread.start()
+        while len(statuses) < 64:
+            time.sleep(0.01)
+        assert api.stop() == 0
+        for thread in asking:
+            thread.join(30)
+    assert dropped == []
+    assert set(statuses) == {200}
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])

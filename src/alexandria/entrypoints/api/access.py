@@ -32,8 +32,8 @@ class Gatekeeper:
     """Checks the tokens of requests.
 
     An address may fail 20 times in a row; after that each further check is delayed, before the token is
-    looked at, by up to 0.2 s, so that it can guess some 5 times a second; and the limit on requests an
-    address counts every one.
+    looked at, by up to 0.2 s. Over how many connections it guesses does not matter beyond that: the limit
+    on requests an address counts every one.
 
     Args:
         admin_token: For those who may submit and cancel; empty: nobody may.

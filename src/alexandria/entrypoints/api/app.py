@@ -89,6 +89,7 @@ def gated(app: FastAPI, state: ApiState, hosts: Collection[str] = ()) -> ASGIApp
         proxies=TrustedProxies(settings.trusted_proxies),
         hosts=hosts,
         cors_origins=settings.cors_origins,
+        is_stopping=lambda: state.stopping,
     )
 
 

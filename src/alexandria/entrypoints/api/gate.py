@@ -7,7 +7,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -41,6 +41,7 @@ _SECURITY_HEADERS = [
 ]
 _POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 _NO_STORE = (b"cache-control", b"no-store")
+_CLOSE = (b"connection", b"close")
 _CORS_METHODS = b"GET, POST, DELETE"
 _CORS_HEADERS = b"Authorization, Content-Type, If-None-Match, X-Request-ID"
 _CORS_EXPOSED = b"ETag, Location, Retry-After, X-Request-ID"
@@ -57,6 +58,7 @@ class Gate:
         hosts: Names in lower case that `Host` may have; empty for any. On loopback this keeps out
             pages that point a DNS name of theirs at this machine.
         cors_origins: Origins whose pages may call; `*` for any.
+        is_stopping: Whether an answer is the last one of its connection.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Gate:
         proxies: TrustedProxies,
         hosts: Collection[str] = (),
         cors_origins: Collection[str] = (),
+        is_stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._app = app
         self._metrics = metrics
@@ -75,6 +78,7 @@ class Gate:
         self._proxies = proxies
         self._hosts = frozenset(hosts)
         self._cors_origins = frozenset(origin.encode() for origin in cors_origins)
+        self._is_stopping = is_stopping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -87,7 +91,11 @@ class Gate:
         scope["state"] = {"request_id": request_id, "peer": peer, "is_head": scope["method"] == "HEAD"}
         clear_contextvars()
         bind_contextvars(request_id=request_id)  # in every line that is logged from here on; each request is a task
-        answer = _Answer(send, [(b"x-request-id", request_id.encode()), *self._cors(headers.get(b"origin", b""))])
+        answer = _Answer(
+            send,
+            [(b"x-request-id", request_id.encode()), *self._cors(headers.get(b"origin", b""))],
+            self._is_stopping,
+        )
         method = scope["method"]
         if method == "HEAD":
             # Answered as a GET; the server, which has the scope that it made, leaves the body out.
@@ -159,9 +167,10 @@ def _fault_of_form(scope: Scope, headers: dict[bytes, bytes]) -> ProblemError | 
 class _Answer:
     """Sends an answer on, with the headers that each has, and remembers its status."""
 
-    def __init__(self, send: Send, headers: list[tuple[bytes, bytes]]) -> None:
+    def __init__(self, send: Send, headers: list[tuple[bytes, bytes]], is_stopping: Callable[[], bool]) -> None:
         self._send = send
         self._headers = headers
+        self._is_stopping = is_stopping
         self.is_cross_origin = any(name == b"access-control-allow-origin" for name, _ in headers)
         self.status = 0
         self.complete = False
@@ -172,6 +181,8 @@ class _Answer:
             given = message.get("headers", [])
             names = {name for name, _ in given}
             more = [header for header in (_POLICY, _NO_STORE) if header[0] not in names]
+            if self._is_stopping():
+                more.append(_CLOSE)  # or the client sends its next request on a connection that is about to end
             message = {**message, "headers": [*given, *self._headers, *_SECURITY_HEADERS, *more]}
         elif message["type"] == "http.response.body":
             self.complete = not message.get("more_body", False)
@@ -189,15 +200,16 @@ async def _answer_preflight(answer: _Answer) -> None:
 
 
 def _limited(receive: Receive) -> Receive:
-    """Stop a body that is longer than it may be, or takes too long."""
-    received, complete = 0, False
+    """Stop a body that is longer than it may be, or takes too long as a whole."""
+    received, complete, deadline = 0, False, 0.0
 
     async def limited() -> Message:
-        nonlocal received, complete
+        nonlocal received, complete, deadline
         if complete:
             return await receive()
+        deadline = deadline or asyncio.get_running_loop().time() + BODY_TIMEOUT_S
         try:
-            async with asyncio.timeout(BODY_TIMEOUT_S):
+            async with asyncio.timeout_at(deadline):
                 message = await receive()
         except TimeoutError:
             raise ProblemError(408, f"the body did not arrive within {BODY_TIMEOUT_S:g} s") from None

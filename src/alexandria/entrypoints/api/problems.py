@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from alexandria.application.search import (
     IsolatedFileError,
+    LostVectorsError,
     NoSuchRepositoryError,
     UnknownFileError,
     UnsettledIndexError,
@@ -100,6 +101,15 @@ def problem_of(error: AlexandriaError) -> ProblemError:
             return _queue_full(error)
         case UnsettledIndexError():
             return ProblemError(503, str(error), kind="unsettled-index", headers={"Retry-After": "1"})
+        case LostVectorsError():
+            detail = "the vector store has lost the vectors of this repository: submit it again"
+            return ProblemError(
+                503,
+                detail,
+                kind="vectors-lost",
+                headers={"Retry-After": str(QUEUE_FULL_RETRY_AFTER_S)},
+                store="vector_store",
+            )
     return _not_there(error) or _store_problem(error)
 
 

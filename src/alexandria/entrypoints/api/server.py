@@ -30,7 +30,7 @@ from alexandria.entrypoints.control_plane import ControlPlane
 logger = logging.getLogger(__name__)
 
 MAX_HEAD_BYTES = 32_768
-HEAD_TIMEOUT_S = 10.0
+OWED_TIMEOUT_S = 10.0
 MAX_CONNECTIONS = 1_000
 KEEP_ALIVE_S = 75
 """Seconds that a connection may be idle. Longer than clients and proxies keep theirs: who closes first must not be us,
@@ -39,13 +39,21 @@ or a request that is on its way meets a closed connection (of 48,000 under load,
 GRACE_S = 25
 """Seconds that requests under way have when the process is told to stop; with the rest it is below 30."""
 
+LINGER_S = 1.0
+"""Seconds for which idle connections are kept when the process is told to stop: what a client has sent by then is
+answered too, and the answer tells it that there will be no further one on this connection."""
+
 
 class PortTakenError(AlexandriaError):
     """The address cannot be listened at."""
 
 
 class _Protocol(H11Protocol):
-    """HTTP/1.1 that answers what is no HTTP with a problem document too, and does not wait for ever for a head."""
+    """HTTP/1.1 that answers what is no HTTP with a problem document too, and does not wait for ever for what is owed.
+
+    What a client owes: the first head, the rest of a head that it has begun, and the rest of a body that was
+    answered before it was there (a refusal), which is read and dropped so that the client sees the answer.
+    """
 
     _late: asyncio.TimerHandle | None = None
 
@@ -54,21 +62,34 @@ class _Protocol(H11Protocol):
         if len(self.connections) > MAX_CONNECTIONS:
             transport.abort()
             return
-        self._watch_head()
+        self._watch()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        self._watch_head()
+        if self._is_owed_more():
+            self._watch()
+        else:
+            self._stop_watching()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._is_owed_more():
+            self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._stop_watching()
 
-    def _watch_head(self) -> None:
-        if self.conn.their_state is not h11.IDLE or self.transport.is_closing():
-            self._stop_watching()
-        elif self._late is None:
-            self._late = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.close)
+    def _is_owed_more(self) -> bool:
+        if self.transport.is_closing():
+            return False
+        if self.conn.their_state is h11.IDLE:
+            return bool(self.conn.trailing_data[0])
+        return self.conn.their_state is h11.SEND_BODY and self.conn.our_state is h11.DONE
+
+    def _watch(self) -> None:
+        if self._late is None:
+            self._late = self.loop.call_later(OWED_TIMEOUT_S, self.transport.close)
 
     def _stop_watching(self) -> None:
         if self._late is not None:
@@ -135,8 +156,33 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening, end the streams, and let every other request finish."""
+        self._state.stopping = True
+        await self._stop_listening(sockets or [])
         await self._state.events.close()
+        await self._linger()
         await super().shutdown(sockets)
+
+    async def _stop_listening(self, sockets: list[socket.socket]) -> None:
+        """Close the sockets; whoever has connected by then is taken, where `close` alone would break the connection."""
+        waiting: list[socket.socket] = []
+        for listening in sockets:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    waiting.append(listening.accept()[0])
+        for server in self.servers:
+            server.close()
+        for accepted in waiting:
+            accepted.setblocking(False)
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, accepted)
+
+    def _protocol(self) -> _Protocol:
+        return _Protocol(self.config, self.server_state, self.lifespan.state)
+
+    async def _linger(self) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + LINGER_S
+        while self.server_state.connections and not self.force_exit and loop.time() < until:  # noqa: ASYNC110  # no event
+            await asyncio.sleep(0.02)
 
 
 async def serve(plane: ControlPlane, listening: socket.socket, *, loopback: bool) -> int:

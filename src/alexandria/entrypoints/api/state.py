@@ -36,6 +36,7 @@ class ApiState:
         workers: What the workers say, remembered for `STATUS_CACHE_SECONDS`.
         metrics: What `/metrics` shows.
         events: The event streams.
+        stopping: Whether the process was told to stop: answers then end their connection.
     """
 
     def __init__(self, plane: ControlPlane, gatekeeper: Gatekeeper) -> None:
@@ -46,6 +47,7 @@ class ApiState:
         self.workers: Memo[Workers] = Memo(self._ask_workers, settings.status_cache_seconds)
         self.metrics = Metrics(plane, settings.health_cache_seconds)
         self.events = EventHub(max(_LEAST_INTERVAL_S, settings.status_cache_seconds))
+        self.stopping = False
 
     async def _ask_workers(self) -> Workers:
         workers = await self.plane.workers()  # one look: a second one, at the status, would double what it costs
