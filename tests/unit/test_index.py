@@ -25,6 +25,7 @@ from alexandria.application.index import (
 )
 from alexandria.application.search import (
     IsolatedFileError,
+    LostVectorsError,
     NoSuchRepositoryError,
     UnknownFileError,
     close_paths,
@@ -303,6 +304,19 @@ async def test_unknown_file_is_answered_with_close_names(world: MemoryWorld, sho
         await world.library.similar("shop", "README.md")
     with pytest.raises(UnknownFileError, match=r"Did you mean shop/stock\.py"):
         await world.library.neighbors("shop", "shop/stok.py")
+
+
+async def test_vectors_that_the_store_lost_are_said_to_be_lost(world: MemoryWorld, shop: Path) -> None:
+    snapshot = await world.library.index(shop)
+    await world.vectors.sweep(snapshot.repo, below=snapshot.generation + 1)
+    with pytest.raises(LostVectorsError, match=r"lost the vectors of .*: index it again"):
+        await world.library.similar("shop", "shop/cart.py")
+    with pytest.raises(LostVectorsError):
+        await world.library.export("shop")
+    with pytest.raises(UnknownFileError):
+        await world.library.similar("shop", "cart.py")
+    await world.library.index(shop)
+    assert (await world.library.similar("shop", "shop/cart.py")).hits
 
 
 async def test_search_keeps_to_language_and_prefix(world: MemoryWorld, shop: Path) -> None:

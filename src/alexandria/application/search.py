@@ -95,6 +95,18 @@ class UnsettledIndexError(AlexandriaError):
     """The repository is indexed anew faster than it can be searched; try again."""
 
 
+class LostVectorsError(AlexandriaError):
+    """The catalog has the repository, and the vector store has lost its vectors: index it again.
+
+    Attributes:
+        repo: Key of the repository.
+    """
+
+    def __init__(self, repo: str) -> None:
+        super().__init__(f"the vector store has lost the vectors of {repo}: index it again")
+        self.repo = repo
+
+
 @dataclass(frozen=True, slots=True)
 class SimilarAnswer:
     """Files near one file, all of the generation of `snapshot`; iterating gives the hits.
@@ -206,6 +218,7 @@ async def similar_files(
         RepositoryNotFoundError: It was deleted meanwhile.
         UnknownFileError: It has no such file.
         IsolatedFileError: The file has no edge.
+        LostVectorsError: The file is in the catalog, and has no vector.
         UnsettledIndexError: The generation changed five times while we searched.
     """
 
@@ -221,7 +234,7 @@ async def similar_files(
 
     snapshot, hits = await _in_one_generation(catalog, repo, look)
     if hits is None:
-        raise await _unknown(catalog, snapshot.repo, path)
+        raise await _without_vector(catalog, snapshot, path)
     return SimilarAnswer(snapshot, path, hits)
 
 
@@ -258,9 +271,12 @@ async def export_vectors(repo: str, *, vectors: VectorStore, catalog: Catalog) -
     Raises:
         NoSuchRepositoryError: No repository fits the name, or several do.
         RepositoryNotFoundError: It was deleted meanwhile.
+        LostVectorsError: There are fewer than files.
         UnsettledIndexError: The generation changed five times while we read.
     """
     snapshot, stored = await _in_one_generation(catalog, repo, lambda s: vectors.export(s.repo, s.generation))
+    if len(stored.paths) < snapshot.files:
+        raise LostVectorsError(snapshot.repo)
     return ExportAnswer(snapshot, stored)
 
 
@@ -287,6 +303,16 @@ async def forget_repository(repo: str, *, vectors: VectorStore, catalog: Catalog
     await catalog.snapshot(repo)
     await catalog.delete(repo)
     await vectors.delete(repo)
+
+
+async def _without_vector(catalog: Catalog, snapshot: Snapshot, path: str) -> AlexandriaError:
+    """Return why a file has no vector: it is no file of the index, or the store was emptied behind it."""
+    files = await all_files(catalog, snapshot.repo)
+    if all(file.path != path for file in files):
+        return UnknownFileError(snapshot.repo, path, close_paths(path, [file.path for file in files]))
+    if (await catalog.snapshot(snapshot.repo)).generation != snapshot.generation:
+        return UnsettledIndexError(f"{snapshot.repo} was indexed again right now: try once more")
+    return LostVectorsError(snapshot.repo)
 
 
 async def _unknown(catalog: Catalog, repo: str, path: str) -> UnknownFileError:
