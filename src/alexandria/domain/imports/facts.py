@@ -1,7 +1,8 @@
 """What one source file says: its imports, and the names that resolution needs.
 
 Named tuples and no dataclasses, here and in the modules beside: a repository has hundreds of thousands of
-these values, and a process that parses starts a third sooner without `dataclasses`, which imports `inspect`.
+these values, a process that parses starts a third sooner without `dataclasses`, which imports `inspect`, and a
+dataclass compiles its methods whenever it is loaded.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ first two are settled where the file is read; `SourceFacts.uses` holds the names
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from alexandria.domain.imports.facts import ImportForm, ImportStatement, SourceFacts
 from alexandria.domain.imports.outcome import EdgeKind, FileOutcome, Outcome, Resolved
@@ -39,8 +39,7 @@ def resolve(tree: RepoTree, facts: Sequence[SourceFacts]) -> Iterator[FileOutcom
         yield FileOutcome(file.path, tuple(_outcomes(types, file)))
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(NamedTuple):
     """Where a file stands: decides between files that declare the same type."""
 
     root: str  # of its sources: its folder without the folders of its package

@@ -12,8 +12,8 @@ import posixpath
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 MANIFESTS: Final = frozenset({"pyproject.toml", "setup.cfg", "setup.py", "pytest.ini", "tox.ini"})
 _PROJECT_MARKS: Final = frozenset({"pyproject.toml", "setup.cfg", "setup.py", "manage.py"})
@@ -30,8 +30,7 @@ _NOT_PACKAGES: Final = (
 NOT_PACKAGES: Final = frozenset(_NOT_PACKAGES.split())
 
 
-@dataclass(frozen=True, slots=True)
-class Project:
+class Project(NamedTuple):
     """A directory that is built, installed or run as one.
 
     Attributes:
@@ -44,17 +43,16 @@ class Project:
     directory: str
     roots: tuple[str, ...]
     installed: tuple[str, ...]
-    mounts: Mapping[str, str] = field(default_factory=dict)
+    mounts: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(slots=True)
 class _Declared:
     """What the manifests of one project say, relative to it."""
 
-    roots: list[str] = field(default_factory=list)
-    test_roots: list[str] = field(default_factory=list)
-    mounts: dict[str, str] = field(default_factory=dict)
-    is_project: bool = False
+    def __init__(self) -> None:
+        self.roots: list[str] = []
+        self.test_roots: list[str] = []
+        self.mounts: dict[str, str] = {}
 
 
 def projects(directories: Mapping[str, object], manifests: Mapping[str, str], marks: Iterable[str]) -> list[Project]:

@@ -9,8 +9,7 @@ then what the projects of the repository install. Over that path the rules are t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from alexandria.domain.imports import python_layout
 from alexandria.domain.imports.facts import ImportForm, SourceFacts
@@ -30,8 +29,7 @@ _PATH_EXTENDERS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Module:
+class Module(NamedTuple):
     """Something that an import can name.
 
     Attributes:
@@ -60,8 +58,7 @@ class Module:
         return Module(self.dotted, self.file, self.stub, path, self.root, is_open)
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(NamedTuple):
     """Why a module was not found.
 
     Attributes:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from posixpath import basename, dirname, join, normpath
+from typing import NamedTuple
 
 from alexandria.domain.imports.tree import RepoTree
 
@@ -13,8 +13,7 @@ _NAMES = ("go.mod", "go.work")
 _TOKEN = re.compile(r'"[^"]*"|`[^`]*`|[()]|[^\s()"`]+')
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(NamedTuple):
     """One `go.mod` or `go.work`.
 
     Attributes:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 from posixpath import dirname, join, normpath
+from typing import NamedTuple
 
 from alexandria.domain.imports.go.manifests import Manifest, read_manifests
 from alexandria.domain.imports.tree import RepoTree
@@ -56,8 +56,7 @@ _STANDARD = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(NamedTuple):
     """Where an import path leads.
 
     Attributes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from posixpath import basename, dirname
 
 from alexandria.domain.imports.facts import ReadStatus, SourceFacts
@@ -12,7 +11,6 @@ from alexandria.domain.imports.facts import ReadStatus, SourceFacts
 _READ = (ReadStatus.READ, ReadStatus.SYNTAX_ERROR)
 
 
-@dataclass(slots=True)
 class Package:
     """The files of one directory with the same package clause.
 
@@ -22,11 +20,12 @@ class Package:
         unread: The file that was too large to be parsed, when the directory has exactly one such.
     """
 
-    name: str
-    size: int = 0
-    unread: str = ""
-    _files: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    _test_files: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.size = 0
+        self.unread = ""
+        self._files: dict[str, list[str]] = defaultdict(list)
+        self._test_files: dict[str, list[str]] = defaultdict(list)
 
     def add(self, file: SourceFacts) -> None:
         """Take up what a file declares."""

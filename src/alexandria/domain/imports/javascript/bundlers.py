@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from alexandria.domain.imports.javascript import jsonc
 from alexandria.domain.imports.javascript.files import ancestors, join, parent
@@ -45,8 +45,7 @@ def is_bundler_config(path: str) -> bool:
     return _NAME.match(path[path.rfind("/") + 1 :]) is not None
 
 
-@dataclass(frozen=True)
-class Aliases:
+class Aliases(NamedTuple):
     """What the configurations of one directory map.
 
     Attributes:
@@ -58,12 +57,12 @@ class Aliases:
     roots: tuple[str, ...] = ()
 
 
-@dataclass
 class Bundlers:
     """The aliases of a repository, by the directory of the configuration that sets them."""
 
-    by_directory: Mapping[str, Aliases]
-    _around: dict[str, tuple[Aliases, ...]] = field(default_factory=dict)
+    def __init__(self, by_directory: Mapping[str, Aliases]) -> None:
+        self.by_directory = by_directory
+        self._around: dict[str, tuple[Aliases, ...]] = {}
 
     @classmethod
     def read(cls, manifests: Mapping[str, str], directories: Collection[str]) -> Bundlers:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +15,6 @@ _LINK = re.compile(r"(?:file|link|portal|workspace):(\.{0,2}/.*|\.{1,2})\Z")
 _WORKSPACE_ALIAS = re.compile(r"workspace:((?:@[^/@]+/)?[^/@]+)@")
 
 
-@dataclass(frozen=True)
 class Package:
     """One `package.json`.
 
@@ -26,9 +24,10 @@ class Package:
         content: The whole object.
     """
 
-    directory: str
-    name: str
-    content: Mapping[str, Any]
+    def __init__(self, directory: str, name: str, content: Mapping[str, Any]) -> None:
+        self.directory = directory
+        self.name = name
+        self.content = content
 
     @property
     def exports(self) -> Any:
@@ -67,7 +66,6 @@ class Package:
         return found
 
 
-@dataclass
 class Packages:
     """All packages of a repository.
 
@@ -77,12 +75,13 @@ class Packages:
         roots: Directories that a workspace is declared in.
     """
 
-    by_directory: dict[str, Package]
-    members: frozenset[str]
-    roots: frozenset[str]
-    _by_name: dict[str, list[Package]] = field(default_factory=dict)
-    _links: dict[str, dict[str, str]] = field(default_factory=dict)
-    _enclosing: dict[str, tuple[Package, ...]] = field(default_factory=dict)
+    def __init__(self, by_directory: dict[str, Package], members: frozenset[str], roots: frozenset[str]) -> None:
+        self.by_directory = by_directory
+        self.members = members
+        self.roots = roots
+        self._by_name: dict[str, list[Package]] = {}
+        self._links: dict[str, dict[str, str]] = {}
+        self._enclosing: dict[str, tuple[Package, ...]] = {}
 
     @classmethod
     def read(cls, manifests: Mapping[str, str]) -> Packages:

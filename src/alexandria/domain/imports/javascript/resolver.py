@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 from alexandria.domain.imports.facts import ImportForm, ImportStatement, SourceFacts
 from alexandria.domain.imports.javascript.build_outputs import sources_of
@@ -35,8 +34,7 @@ _PACKAGE_SCHEMES = frozenset({"node", "npm", "jsr", "bun", "deno", "cloudflare",
 _PACKAGE_NAME = re.compile(r"(?:@[a-z0-9~_][\w.~-]*/)?[A-Za-z0-9_][\w.~-]*\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What a specifier means, without the place where it is written."""
 
     resolved: Resolved
@@ -45,8 +43,7 @@ class Answer:
     tried: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Importer:
+class _Importer(NamedTuple):
     """Everything of an importing file that changes what its specifiers mean; `key` names it all."""
 
     directory: str

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from alexandria.domain.imports.javascript import jsonc
 from alexandria.domain.imports.javascript.files import Glob, ancestors, join, parent, within
@@ -20,8 +20,7 @@ _GENERATED: dict[str, dict[str, list[str]]] = {
 _CONFIG_DIR = "${configDir}"
 
 
-@dataclass(frozen=True)
-class PathMapping:
+class PathMapping(NamedTuple):
     """One entry of `paths`: a name, possibly with one `*`, and where it may be.
 
     Attributes:
@@ -46,7 +45,7 @@ class PathMapping:
         return specifier[len(self.prefix) : len(specifier) - len(self.suffix)]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)  # each method that it writes is compiled at every start
 class TsConfig:
     """One configuration with everything that it inherits; all paths are from the repository's root.
 
@@ -99,8 +98,7 @@ def _globs(patterns: tuple[str, ...]) -> list[Glob]:
     return compiled
 
 
-@dataclass
-class _Option:
+class _Option(NamedTuple):
     """The value of an option, and the directory of the file that sets it."""
 
     value: Any
