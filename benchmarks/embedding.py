@@ -1,14 +1,15 @@
 r"""Race our embedder against PyG's and others on real import graphs, interleaved, each run in a process of its own.
 
     python benchmarks/embedding.py --bench DIR --graphs real-260 real-1k real-10k \
-        --gensim PYTHON --pecanpy PYTHON
+        --gensim PYTHON --pecanpy PYTHON --grape PYTHON
     python benchmarks/embedding.py --only-ours --set '{"window_decay": 1.0}'    # an ablation
     python benchmarks/embedding.py --floor --graphs real-1k real-10k            # where the time goes
+    python benchmarks/embedding.py --stability --graphs real-260 real-1k        # what combined seeds bring and cost
 
 `DIR` is the folder of the node2vec bench (`bench.py`, `pyg_ref.py`, `graphs/`); `ALEXANDRIA_NODE2VEC_BENCH` names it
-too. At real-100k PyG takes half an hour: `--rounds 1 --no-shipped --only-default`. `--gensim` and `--pecanpy` are
-interpreters with these packages; without them they do not run. The table's ratio is of wall time; the last table,
-printed here, is of CPU seconds, which suffer less from other programs.
+too. At real-100k PyG takes half an hour: `--rounds 1 --no-shipped --only-default`. `--gensim`, `--pecanpy` and
+`--grape` are interpreters with these packages; without them they do not run. The table's ratio is of wall time; the
+last table, printed here, is of CPU seconds, which suffer less from other programs.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 BENCH = Path(os.environ.get("ALEXANDRIA_NODE2VEC_BENCH", HERE.parent.parent / "shared/bench/node2vec"))
 FAIR = "pyg_ref:embed_fixed"
+RIVALS = ("gensim", "pecanpy", "grape")
 QUALITY = ("auc", "hits10", "coh10", "stab")
 
 
@@ -39,6 +41,7 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=3600, help="seconds for one run")
     parser.add_argument("--gensim", help="an interpreter that has gensim")
     parser.add_argument("--pecanpy", help="an interpreter that has pecanpy")
+    parser.add_argument("--grape", help="an interpreter that has ensmallen, the trainer of GRAPE")
     parser.add_argument("--no-shipped", action="store_true", help="leave out PyG with its own settings")
     parser.add_argument("--only-ours", action="store_true", help="no rivals, no PyG")
     parser.add_argument(
@@ -46,7 +49,11 @@ def main() -> None:
     )
     parser.add_argument("--set", metavar="JSON", help="one more contender: ours with these settings")
     parser.add_argument("--floor", action="store_true", help="profile ours and PyG's trainer beside the bare products")
+    parser.add_argument("--stability", action="store_true", help="how far two runs agree, by the number of seeds")
     arguments = parser.parse_args()
+    if arguments.stability:
+        print(stability_table(arguments.bench, arguments.graphs))
+        return
     if arguments.floor:
         for name in arguments.graphs:
             print(floor_table(arguments.bench, name), flush=True)
@@ -58,9 +65,7 @@ def main() -> None:
         os.environ["ALEXANDRIA_BENCH_SETTINGS"] = arguments.set
         ours.append("embedder:embed_as_set")
     rivals = [] if arguments.no_shipped else ["pyg_ref:embed"]
-    rivals += [
-        f"rivals:{name}@{getattr(arguments, name)}" for name in ("gensim", "pecanpy") if getattr(arguments, name)
-    ]
+    rivals += [f"rivals:{name}@{getattr(arguments, name)}" for name in RIVALS if getattr(arguments, name)]
     reference = "" if arguments.only_ours else FAIR
     contenders = ours if arguments.only_ours else ours + rivals
     graphs = [str(arguments.bench / "graphs" / f"{name}.npz") for name in arguments.graphs]
@@ -102,6 +107,40 @@ def as_table(results: dict[str, dict[str, dict[str, float]]]) -> str:
             quality = " | ".join(f"{figures.get(key, float('nan')):.3f}" for key in QUALITY)
             cells = f"{figures['cpu']:.2f} | {ratio} | {figures['rss_mb']:.0f} | {quality} | {figures.get('det')}"
             lines.append(f"| {graph} | {name} | {cells} |")
+    return "\n".join(lines)
+
+
+SEEDS = (1, 2, 4, 8)
+
+
+def stability_table(bench: Path, names: list[str]) -> str:
+    """Return a Markdown table: how far two runs with no seed in common agree, by the number of seeds of a run.
+
+    Both runs see the training edges of the bench, and its functions measure: the overlap of the ten nearest of the
+    two runs, and the quality of each.
+    """
+    import numpy as np  # noqa: PLC0415 - the race itself needs neither
+
+    sys.path[:0] = [str(HERE), str(HERE.parent / "src"), str(bench)]
+    metrics = importlib.import_module("metrics")
+    from alexandria.adapters.pyg.settings import Node2VecSettings  # noqa: PLC0415
+    from alexandria.adapters.pyg.training import train  # noqa: PLC0415
+
+    train(np.array([[0, 1, 2], [1, 2, 3]]), 4, 0)  # lazy imports
+    lines = ["| graph | files | seeds | same of the 10 nearest | auc | hits10 | coh10 | CPU s of a run |"]
+    lines.append("|---|--:|--:|--:|--:|--:|--:|--:|")
+    for name in names:
+        data = np.load(bench / "graphs" / f"{name}.npz")
+        edges, label, nodes = data["edge_index"], data["label"], int(data["num_nodes"])
+        seen, held = metrics.split(edges, nodes)
+        for seeds in SEEDS:
+            began = time.process_time()
+            runs = [train(seen, nodes, run, Node2VecSettings(device="cpu", seeds=seeds)).vectors for run in (0, 1)]
+            taken = (time.process_time() - began) / len(runs)
+            quality = [metrics.quality(vectors, edges, seen, held, label, nodes) for vectors in runs]
+            means = [np.mean([of_run[key] for of_run in quality]) for key in ("auc", "hits10", "coh10")]
+            cells = " | ".join(f"{value:.3f}" for value in (metrics.overlap(*runs, seen, nodes), *means))
+            lines.append(f"| {name} | {nodes} | {seeds} | {cells} | {taken:.2f} |")
     return "\n".join(lines)
 
 

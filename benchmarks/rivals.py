@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -64,6 +65,57 @@ def pecanpy(edge_index: Int64s, num_nodes: int, seed: int) -> npt.NDArray[np.flo
         dim=DIMENSION, num_walks=WALKS, walk_length=LENGTH - 1, window_size=CONTEXT - 1, epochs=EPOCHS
     )
     return _by_number(graph.nodes, vectors, num_nodes)
+
+
+def grape(edge_index: Int64s, num_nodes: int, seed: int) -> npt.NDArray[np.float32]:
+    """GRAPE's walks and skip-gram, one thread; what has no counterpart in ours is as GRAPE's Node2Vec ships it.
+
+    `ensmallen` is the Rust half of GRAPE and holds all of the training; the Python half, embiggen, only calls it.
+    """
+    os.environ["RAYON_NUM_THREADS"] = "1"
+    from ensmallen import Graph, models  # noqa: PLC0415 - as above; it reads the number of threads when it is imported
+
+    row, col = _undirected(edge_index)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "edges.tsv"
+        np.savetxt(path, np.stack([row, col])[:, row < col].T, fmt="%d", delimiter="\t")
+        graph = Graph.from_csv(
+            directed=False,
+            edge_path=str(path),
+            edge_list_separator="\t",
+            edge_list_header=False,
+            sources_column_number=0,
+            destinations_column_number=1,
+            edge_list_is_complete=False,
+            verbose=False,
+        )
+    model = models.SkipGram(
+        embedding_size=DIMENSION,
+        walk_length=LENGTH,
+        window_size=CONTEXT - 1,
+        iterations=WALKS,
+        epochs=EPOCHS,
+        number_of_negative_samples=1,
+        return_weight=1.0,
+        explore_weight=1.0,
+        change_edge_type_weight=1.0,
+        change_node_type_weight=1.0,
+        max_neighbours=None,
+        normalize_by_degree=False,
+        learning_rate=0.01,
+        learning_rate_decay=0.9,
+        central_nodes_embedding_path=None,
+        contextual_nodes_embedding_path=None,
+        stochastic_downsample_by_degree=False,
+        normalize_learning_rate_by_degree=False,
+        use_scale_free_distribution=True,
+        clipping_value=6.0,
+        random_state=seed,
+        dtype="f32",
+        verbose=False,
+    )
+    central, _contextual = model.fit_transform(graph)
+    return _by_number(graph.get_node_names(), central, num_nodes)
 
 
 def _by_number(names: list[str], vectors: npt.NDArray[np.float32], num_nodes: int) -> npt.NDArray[np.float32]:
