@@ -427,9 +427,18 @@ async def test_delete_forgets_the_repository_and_no_other(catalog: Catalog) -> N
 
 
 async def test_delete_of_what_is_not_there_is_no_error(catalog: Catalog) -> None:
-    await catalog.delete("r")
-    await catalog.delete("r")
+    assert await catalog.delete("r") == 0
+    assert await catalog.delete("r") == 0
     assert await current(catalog) is None
+
+
+async def test_delete_answers_the_smallest_generation_that_is_not_refused_however_often(catalog: Catalog) -> None:
+    await activate(catalog, CHAIN, generation=5)
+    await activate(catalog, CHAIN, "other", generation=50)
+    assert [await catalog.delete("r") for _ in range(3)] == [6, 6, 6]
+    await catalog.begin("r", 9)
+    assert await catalog.delete("r") == 10
+    await activate(catalog, CHAIN, generation=10)
 
 
 @pytest.mark.parametrize("generation", [4, 5, 7])

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -416,7 +416,7 @@ async def test_export_of_an_unknown_generation_is_empty(store: VectorStore) -> N
     assert stored.isolated.dtype == np.bool_
 
 
-# sweep, discard, delete, check
+# sweep, discard, check
 
 
 async def test_sweep_removes_every_smaller_generation_and_no_other(store: VectorStore) -> None:
@@ -475,28 +475,13 @@ async def test_discard_removes_the_part_that_an_upload_left_behind(store: Vector
     assert (await store.export("r", 1)).paths == ()
 
 
-async def test_delete_removes_every_vector_of_the_repository_and_of_no_other(store: VectorStore) -> None:
-    batch = batch_of("r", COMPASS)
-    await store.upload(batch)
-    await store.upload(with_generation(batch, 2))
-    await store.upload(batch_of("r2", COMPASS))
-    await store.delete("r")
-    assert [await store.count("r", g) for g in (1, 2)] == [0, 0]
-    assert await store.count("r2", 1) == 5
-    with pytest.raises(VectorNotFoundError):
-        await store.similar("r", 2, "a/north.py", k=1)
-
-
-async def test_delete_of_what_is_not_there_is_no_error(store: VectorStore) -> None:
-    await store.delete("r")
-    await store.delete("r")
-    assert await store.count("r", 1) == 0
-
-
-async def test_what_was_deleted_can_be_uploaded_again_with_other_vectors(store: VectorStore) -> None:
+@pytest.mark.parametrize("remove", [lambda s: s.sweep("r", below=2), lambda s: s.discard("r", 1)])
+async def test_what_was_removed_can_be_uploaded_again_with_other_vectors(
+    store: VectorStore, remove: Callable[[VectorStore], Awaitable[None]]
+) -> None:
     await store.upload(batch_of("r", COMPASS))
     await store.similar("r", 1, "a/north.py", k=1)
-    await store.delete("r")
+    await remove(store)
     other = batch_of("r", {"a/north.py": vector(1), "x.py": vector(1)})
     await store.upload(other)
     assert await paths_near(store, other, "a/north.py") == ["x.py"]

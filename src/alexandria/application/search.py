@@ -294,15 +294,32 @@ async def all_files(catalog: Catalog, repo: str) -> list[IndexedFile]:
             return files
 
 
-async def forget_repository(repo: str, *, vectors: VectorStore, catalog: Catalog) -> None:
-    """Remove everything of `repo`; searches stop finding it first.
+async def forget_repository(wanted: str, *, vectors: VectorStore, catalog: Catalog) -> Snapshot:
+    """Remove everything of a repository, and return what it was; searches stop finding it first.
+
+    A removal that was cut off between its two steps has left vectors that nobody finds: the next one
+    of the same key removes them, and says that there is no such repository. A run that begins
+    meanwhile is not touched, however long the second step takes: its generation is above the fence.
+
+    Args:
+        wanted: Names an indexed repository, as for `find_snapshot`.
+        vectors: Where the vectors are.
+        catalog: Where the rest is.
 
     Raises:
-        RepositoryNotFoundError: It is not indexed.
+        NoSuchRepositoryError: None fits, or several do.
     """
-    await catalog.snapshot(repo)
-    await catalog.delete(repo)
-    await vectors.delete(repo)
+    try:
+        snapshot = await find_snapshot(catalog, wanted)
+    except NoSuchRepositoryError:
+        await _forget(wanted, vectors=vectors, catalog=catalog)
+        raise
+    await _forget(snapshot.repo, vectors=vectors, catalog=catalog)
+    return snapshot
+
+
+async def _forget(repo: str, *, vectors: VectorStore, catalog: Catalog) -> None:
+    await vectors.sweep(repo, below=await catalog.delete(repo))
 
 
 async def _without_vector(catalog: Catalog, snapshot: Snapshot, path: str) -> AlexandriaError:

@@ -157,9 +157,7 @@ class ControlPlane:
         Raises:
             NoSuchRepositoryError: None fits, or several do.
         """
-        snapshot = await find_snapshot(self.catalog, repo)
-        await forget_repository(snapshot.repo, vectors=self.vectors, catalog=self.catalog)
-        return snapshot
+        return await forget_repository(repo, vectors=self.vectors, catalog=self.catalog)
 
     async def submit(self, url: str, *, ref: str = "") -> Enqueued:
         """Put a repository into the queue, for a worker to index.

@@ -235,11 +235,16 @@ class Catalog(Protocol):
         ...
 
     @abstractmethod
-    async def delete(self, repo: str) -> None:
-        """Forget `repo`, its files and edges; no error if it is not there.
+    async def delete(self, repo: str) -> int:
+        """Forget `repo`, its files and edges; no error if it is not there. Safe to repeat.
 
         Every generation that was announced or current until then is refused from now on: a run
         that is still going may have uploaded what was deleted meanwhile.
+
+        Returns:
+            The fence: the smallest generation that is not refused; 0 if none was ever announced.
+            Whatever is stored elsewhere of smaller ones can go, at any later time: no run that
+            began after the call has one.
 
         Raises:
             CatalogUnavailableError: No answer. Safe to retry.

@@ -227,15 +227,6 @@ class VectorStore(Protocol):
         ...
 
     @abstractmethod
-    async def delete(self, repo: str) -> None:
-        """Remove every vector of `repo`; no error if there is none.
-
-        Raises:
-            VectorStoreUnavailableError: No answer. Safe to retry.
-        """
-        ...
-
-    @abstractmethod
     async def check(self) -> None:
         """Ask the store for a sign of life, the cheapest there is.
 

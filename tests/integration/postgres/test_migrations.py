@@ -133,7 +133,7 @@ async def test_a_user_with_the_rights_to_our_tables_alone_can_work(dsn: str) -> 
         async with open_stores(address) as stores:
             await stores.index(1)
             await stores.index(2)
-            await stores.vectors.delete("r")
+            await stores.vectors.discard("r", 1)
             assert await stores.visible() == 2
     finally:
         await execute("DROP OWNED BY worker", database=NAME)

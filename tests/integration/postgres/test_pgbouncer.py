@@ -85,8 +85,7 @@ async def test_runs_follow_one_another(dsn: str) -> None:
             await stores.index(generation)
             assert await stores.visible() == generation
         assert await stores.generations_stored() == [3]
-        await stores.catalog.delete("host.example/o/r")
-        await stores.vectors.delete("host.example/o/r")
+        await stores.vectors.sweep("host.example/o/r", below=await stores.catalog.delete("host.example/o/r"))
         assert await stores.generations_stored() == []
 
 

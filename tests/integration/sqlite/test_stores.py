@@ -130,7 +130,7 @@ async def test_what_another_process_put_in_place_of_a_set_is_found(path: Path) -
         mine, theirs = SqliteVectorStore(here), SqliteVectorStore(there)
         await mine.upload(old)
         assert [hit.path for hit in await mine.similar("r", 1, "a.py", k=5)] == ["old.py"]
-        await theirs.delete("r")
+        await theirs.discard("r", 1)
         with pytest.raises(VectorNotFoundError):
             await mine.similar("r", 1, "a.py", k=5)
         await theirs.upload(new)

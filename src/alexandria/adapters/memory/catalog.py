@@ -56,10 +56,12 @@ class MemoryCatalog(Catalog):
         snapshot, row = self._of(repo)
         return row.graph(snapshot.imports)
 
-    async def delete(self, repo: str) -> None:
+    async def delete(self, repo: str) -> int:
         self._current.pop(repo, None)
-        if repo in self._announced:
-            self._fences[repo] = self._announced[repo] + 1
+        if repo not in self._announced:
+            return 0
+        self._fences[repo] = self._announced[repo] + 1
+        return self._fences[repo]
 
     async def check(self) -> None:
         """Do nothing: memory is always there."""

@@ -73,9 +73,6 @@ class MemoryVectorStore(VectorStore):
         if kept:
             self._indexes[repo] = kept
 
-    async def delete(self, repo: str) -> None:
-        self._indexes.pop(repo, None)
-
     async def check(self) -> None:
         """Do nothing: memory is always there."""
 

@@ -121,15 +121,17 @@ class PostgresCatalog(Catalog):
         snapshot, row = await self._row(repo)
         return row.graph(snapshot.imports)
 
-    async def delete(self, repo: str) -> None:
-        await self._write(
-            lambda connection: connection.execute(
+    async def delete(self, repo: str) -> int:
+        fence: int | None = await self._write(
+            lambda connection: connection.fetchval(
                 "UPDATE alexandria.repositories SET fence = announced + 1, generation = NULL, snapshot = NULL, "
-                "paths = NULL, languages = NULL, out_degrees = NULL, targets = NULL, kinds = NULL WHERE repo = $1",
+                "paths = NULL, languages = NULL, out_degrees = NULL, targets = NULL, kinds = NULL WHERE repo = $1 "
+                "RETURNING fence",
                 repo,
             )
         )
         self._cache.pop(repo, None)
+        return fence or 0
 
     async def check(self) -> None:
         await self._read(_nothing)

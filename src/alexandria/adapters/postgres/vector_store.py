@@ -136,9 +136,6 @@ class PgVectorStore(VectorStore):
     async def discard(self, repo: str, generation: int) -> None:
         await self._write(partial(_remove, repo=repo, condition="generation = $2", value=generation))
 
-    async def delete(self, repo: str) -> None:
-        await self._write(partial(_remove, repo=repo, condition="generation >= $2", value=0))
-
     async def check(self) -> None:
         await self._read(_nothing)
 

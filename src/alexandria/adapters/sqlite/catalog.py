@@ -88,15 +88,16 @@ class SqliteCatalog(Catalog):
     async def graph(self, repo: str) -> DependencyGraph:
         return await self._read(lambda connection: _row(connection, repo).graph(_snapshot(connection, repo).imports))
 
-    async def delete(self, repo: str) -> None:
-        def work(connection: sqlite3.Connection) -> None:
-            connection.execute(
+    async def delete(self, repo: str) -> int:
+        def work(connection: sqlite3.Connection) -> int:
+            found = connection.execute(
                 "UPDATE repositories SET fence = announced + 1, generation = NULL, snapshot = NULL, paths = NULL, "
-                "languages = NULL, out_degrees = NULL, targets = NULL, kinds = NULL WHERE repo = ?",
+                "languages = NULL, out_degrees = NULL, targets = NULL, kinds = NULL WHERE repo = ? RETURNING fence",
                 (repo,),
-            )
+            ).fetchone()
+            return int(found[0]) if found else 0
 
-        await self._write(work)
+        return await self._write(work)
 
     async def check(self) -> None:
         await self._read(lambda connection: None)

@@ -116,6 +116,8 @@ class SqliteVectorStore(VectorStore):
                 "DELETE FROM vector_sets WHERE repo = ? AND generation < ?", (repo, below)
             )
         )
+        with self._cache_lock:  # what was searched last is most likely what was swept
+            self._cache.pop(repo, None)
 
     async def discard(self, repo: str, generation: int) -> None:
         await self._write(
@@ -123,11 +125,6 @@ class SqliteVectorStore(VectorStore):
                 "DELETE FROM vector_sets WHERE repo = ? AND generation = ?", (repo, generation)
             )
         )
-
-    async def delete(self, repo: str) -> None:
-        await self._write(lambda connection: connection.execute("DELETE FROM vector_sets WHERE repo = ?", (repo,)))
-        with self._cache_lock:
-            self._cache.pop(repo, None)
 
     async def check(self) -> None:
         await self._read(lambda connection: None)
