@@ -14,6 +14,7 @@ Qdrant's sources, version 1.19 (github.com/qdrant/qdrant):
 - vectors of cosine collections are scaled to norm 1 in float32, unless their squared length is below
   float32's epsilon or 1 within 1e-6; zero stays zero: `lib/segment/src/spaces/simple.rs`, `tools.rs`;
 - a wrong length: `Vector dimension error: expected dim: 64, got 3`: `lib/segment/src/common/operation_error.rs`;
+- a body above 32 MiB is answered with 400, `JSON payload (… bytes) is larger than allowed`: `src/actix/mod.rs`;
 - `Retry-After` in whole seconds with 429: `helpers.rs`; 507 when a quota is reached: `StorageError`.
 
 Stricter than Qdrant: bodies are parsed by the REST models of `qdrant-client`, which refuse unknown fields;
@@ -44,6 +45,7 @@ from qdrant_client.http import models
 from support.loopback import LoopbackServer, listening, send_http
 
 API_KEY = "a-key-that-must-not-be-seen"
+MAX_BODY_BYTES = 32 * 2**20
 
 _EPSILON = float(np.finfo(np.float32).eps)
 
@@ -72,6 +74,7 @@ class Fault(Enum):
     ECHO = auto()  # 400, a gateway that shows the headers it got
     REDIRECT = auto()  # 301
     OTHER_SERVER = auto()  # 404, HTML
+    TOO_LARGE = auto()  # 413, a gateway
     LOSE_ONE = auto()  # "ok", and the last point was not kept
 
 
@@ -101,6 +104,7 @@ _INSTEAD: dict[Fault | None, tuple[int, str, bytes]] = {
     Fault.ECHO: (400, _JSON, _error(f"Bad request: header api-key: {API_KEY}")),
     Fault.REDIRECT: (301, _HTML, b"<html>moved</html>"),
     Fault.OTHER_SERVER: (404, _HTML, b"<html>no such page</html>"),
+    Fault.TOO_LARGE: (413, _HTML, b"<html>413 Request Entity Too Large</html>"),
 }
 _HEADERS = {
     Fault.BUSY_ONE_SECOND: "Retry-After: 1\r\n",
@@ -159,6 +163,9 @@ class QdrantServer(LoopbackServer):
         collections: What is stored.
         strict: Whether a filter needs its payload index.
         knows_prefix: Whether it is of version 1.19, which knows `prefix` of a keyword index.
+        max_body_bytes: A larger body is refused.
+        connections: How many were made.
+        hangs_up: Whether it ends a connection after each answer, without a word of it before.
     """
 
     def __init__(self) -> None:
@@ -169,11 +176,17 @@ class QdrantServer(LoopbackServer):
         self.collections: dict[str, StoredCollection] = {}
         self.strict = True
         self.knows_prefix = True
+        self.max_body_bytes = MAX_BODY_BYTES
+        self.connections = 0
+        self.hangs_up = False
         self._unwaited: list[Callable[[], None]] = []
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         while await self._answer(reader, writer):
             await writer.drain()
+            if self.hangs_up:
+                return
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answer one request; return whether the connection lives on."""
@@ -190,8 +203,8 @@ class QdrantServer(LoopbackServer):
             return False
         if fault is not None and fault in _INSTEAD:
             return send_http(writer, *_INSTEAD[fault], _HEADERS.get(fault, ""))
-        if body and not headers.get("content-type", "").startswith(_JSON):
-            return send_http(writer, 400, _JSON, _error("Content type error"))
+        if words := self._unacceptable(headers, body):
+            return send_http(writer, 400, _JSON, _error(words))
         written, self._unwaited = self._unwaited, []
         status, answer = self._handle(method, target, body, lose_one=fault is Fault.LOSE_ONE)
         for write in written:
@@ -201,6 +214,13 @@ class QdrantServer(LoopbackServer):
         if fault is Fault.DROP_AFTER:
             return False
         return send_http(writer, status, _JSON, answer)
+
+    def _unacceptable(self, headers: dict[str, str], body: bytes) -> str:
+        if body and not headers.get("content-type", "").startswith(_JSON):
+            return "Content type error"
+        if len(body) > self.max_body_bytes:
+            return f"JSON payload ({len(body)} bytes) is larger than allowed (limit: {self.max_body_bytes} bytes)."
+        return ""
 
     def _handle(self, method: str, target: str, body: bytes, *, lose_one: bool) -> tuple[int, bytes]:
         parts = urlsplit(target)

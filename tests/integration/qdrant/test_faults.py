@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
@@ -84,7 +85,6 @@ CALLS: dict[str, Callable[[QdrantVectorStore], Awaitable[object]]] = {
     "export": exported,
     "sweep": lambda store: store.sweep("r", below=1),
     "discard": lambda store: store.discard("r", 2),
-    "delete": lambda store: store.delete("other"),
     "check": lambda store: store.check(),
 }
 PASSING = (
@@ -142,6 +142,7 @@ FINAL = {
     Fault.POINTS_LIMIT: (VectorStoreFullError, "Max points count limit"),
     Fault.REDIRECT: (VectorStoreMismatchError, "is not Qdrant .301"),
     Fault.OTHER_SERVER: (VectorStoreMismatchError, "is not Qdrant .404"),
+    Fault.TOO_LARGE: (VectorStoreMismatchError, "before Qdrant takes no request of our size .413"),
     Fault.ECHO: (VectorStoreMismatchError, r"400.*api-key: \*\*\*"),
     Fault.BUSY_FOR_AN_HOUR: (VectorStoreUnavailableError, "ask in 3600 s"),
 }
@@ -234,7 +235,6 @@ async def test_reading_and_removing_make_no_collection(store: QdrantVectorStore,
         await store.similar("r", 1, "a.py", k=1)
     await store.sweep("r", below=9)
     await store.discard("r", 1)
-    await store.delete("r")
     await store.check()
     assert server.collections == {}
 
@@ -293,16 +293,18 @@ async def test_a_collection_of_somebody_else_is_left_alone_and_named(
 
 @pytest.mark.usefixtures("_filled")
 @pytest.mark.parametrize("key", ["repo_key", "generation", "isolated", "language", "file_path"])
-async def test_a_missing_index_is_named_by_check_and_made_by_the_next_upload(server: QdrantServer, key: str) -> None:
+async def test_a_missing_index_is_named_by_check_and_made_by_the_next_upload(
+    store: QdrantVectorStore, server: QdrantServer, key: str
+) -> None:
+    """Also in the program that has made it, and uploaded, before."""
     del server.collections[NAME].indexes[key]
-    async with QdrantVectorStore(server.url, api_key=API_KEY) as store:
-        with pytest.raises(VectorStoreMismatchError, match=f"no payload index of {key}"):
-            await store.check()
-        with pytest.raises(VectorStoreMismatchError, match=f'lacks an index.*"{key}"'):
-            await store.similar("r", 1, "a.py", k=1, languages=list(BATCH.languages), path_prefix="b")
-        await store.upload(BATCH)
+    with pytest.raises(VectorStoreMismatchError, match=f"no payload index of {key}"):
         await store.check()
-        assert len(await store.similar("r", 1, "a.py", k=1, languages=list(BATCH.languages), path_prefix="b")) == 1
+    with pytest.raises(VectorStoreMismatchError, match=f'lacks an index.*"{key}"'):
+        await store.similar("r", 1, "a.py", k=1, languages=list(BATCH.languages), path_prefix="b")
+    await store.upload(BATCH)
+    await store.check()
+    assert len(await store.similar("r", 1, "a.py", k=1, languages=list(BATCH.languages), path_prefix="b")) == 1
 
 
 async def test_a_server_older_than_prefix_indexes_is_refused(store: QdrantVectorStore, server: QdrantServer) -> None:
@@ -312,21 +314,35 @@ async def test_a_server_older_than_prefix_indexes_is_refused(store: QdrantVector
 
 
 @pytest.mark.usefixtures("_filled")
-async def test_a_collection_that_is_removed_is_made_again_by_the_upload_after_the_one_that_failed(
-    store: QdrantVectorStore, server: QdrantServer
-) -> None:
+async def test_a_collection_that_was_removed_is_made_again(store: QdrantVectorStore, server: QdrantServer) -> None:
     server.collections.clear()
-    with pytest.raises(VectorStoreUnavailableError, match="index again"):
-        await store.upload(BATCH)
     await store.upload(BATCH)
     assert await store.count("r", 1) == 4
+
+
+async def test_a_collection_that_is_removed_during_an_upload_is_an_error_that_says_so(
+    store: QdrantVectorStore, server: QdrantServer
+) -> None:
+    with pytest.raises(VectorStoreUnavailableError, match="removed during an upload: index again"):
+        await store.upload(random_batch("r", 1201), progress=lambda _: server.collections.clear())
+    await store.upload(BATCH)
+    assert await store.count("r", 1) == 4
+
+
+async def test_an_upload_to_a_collection_that_is_there_asks_for_it_once(
+    store: QdrantVectorStore, server: QdrantServer
+) -> None:
+    await store.upload(BATCH)
+    server.requests.clear()
+    await store.upload(BATCH)
+    assert [method for method, _, _ in server.requests] == ["GET", "PUT"]
 
 
 @pytest.mark.usefixtures("_filled")
 async def test_a_store_that_kept_less_than_it_said_shows_in_count(
     store: QdrantVectorStore, server: QdrantServer
 ) -> None:
-    server.faults.append(Fault.LOSE_ONE)
+    server.faults.extend([None, Fault.LOSE_ONE])
     await store.upload(batch_of("r", {f"{i}.py": vector(1, i) for i in range(9)}, generation=2))
     assert await store.count("r", 2) == 8
 
@@ -368,6 +384,48 @@ async def test_points_travel_in_batches_of_a_hundred_or_more(store: QdrantVector
     await store.upload(random_batch("r", 1201))
     sizes = [len(body["batch"]["ids"]) for _, target, body in server.requests if "/points" in target]
     assert sizes == [500, 500, 201]
+
+
+async def test_a_request_is_below_what_most_gateways_let_through(
+    store: QdrantVectorStore, server: QdrantServer
+) -> None:
+    rows = np.random.default_rng(0).standard_normal((500, 64)).tolist()
+    batch = batch_of("github.com/" + "r" * 80, {f"{'folder/' * 20}{i:03}.py": row for i, row in enumerate(rows)})
+    await store.upload(batch)
+    (sent,) = [body for _, target, body in server.requests if "/points" in target]
+    assert len(json.dumps(sent)) < 1_000_000
+
+
+async def test_a_request_that_is_too_large_for_the_server_is_refused_with_its_words(
+    store: QdrantVectorStore, server: QdrantServer
+) -> None:
+    server.max_body_bytes = 100_000
+    with pytest.raises(VectorStoreMismatchError, match="larger than allowed"):
+        await store.upload(random_batch("r", 500))
+
+
+@pytest.mark.usefixtures("_filled")
+async def test_requests_share_a_connection(store: QdrantVectorStore, server: QdrantServer) -> None:
+    for _ in range(5):
+        await similar(store)
+    assert server.connections == 1
+    await asyncio.gather(*(similar(store) for _ in range(20)))
+    assert server.connections <= 20
+    made = server.connections
+    await asyncio.gather(*(similar(store) for _ in range(20)))
+    assert server.connections == made
+
+
+@pytest.mark.usefixtures("_filled")
+async def test_a_connection_that_the_server_ends_after_its_answer_is_not_noticed(
+    store: QdrantVectorStore, server: QdrantServer
+) -> None:
+    server.hangs_up = True
+    expected = await similar(store)
+    for _ in range(5):
+        await asyncio.sleep(0.01)
+        assert await similar(store) == expected
+    assert server.connections > 5
 
 
 async def test_no_graph_is_built_as_every_search_is_exact(store: QdrantVectorStore, server: QdrantServer) -> None:

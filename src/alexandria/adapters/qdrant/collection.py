@@ -144,7 +144,8 @@ class PointCollection:
         paths = batch.embeddings.paths[rows]
         points = models.Batch(
             ids=[point_id(batch.repo, batch.generation, path) for path in paths],
-            vectors=units.tolist(),
+            # Nine places are more than float32 has below 1, and half of what its digits in float64 take.
+            vectors=np.round(units.astype(np.float64), 9).tolist(),
             payloads=[
                 {
                     "repo_url": batch.repo_url,
@@ -250,14 +251,16 @@ class PointCollection:
     ) -> tuple[list[models.Record], object]:
         return await client.scroll(self._name, here, limit=PAGE, offset=offset, with_payload=_READ, with_vectors=True)
 
-    async def remove(self, repo: str, *, generation: int | None = None, below: int | None = None) -> None:
-        """Remove the points of a repository: all, those of one generation, or those below one."""
-        conditions = [_is("repo_key", repo)]
-        if generation is not None:
-            conditions.append(_is("generation", generation))
-        if below is not None:
-            conditions.append(models.FieldCondition(key="generation", range=models.Range(lt=below)))
-        gone = models.FilterSelector(filter=_filter(*conditions))
+    async def remove_generation(self, repo: str, generation: int) -> None:
+        """Remove the points of one generation of a repository."""
+        await self._remove(repo, _is("generation", generation))
+
+    async def remove_below(self, repo: str, generation: int) -> None:
+        """Remove the points of every smaller generation of a repository."""
+        await self._remove(repo, models.FieldCondition(key="generation", range=models.Range(lt=generation)))
+
+    async def _remove(self, repo: str, which: models.FieldCondition) -> None:
+        gone = models.FilterSelector(filter=_filter(_is("repo_key", repo), which))
         with suppress(CollectionMissingError):
             await self._run(lambda client: client.delete(self._name, gone, wait=True))
 

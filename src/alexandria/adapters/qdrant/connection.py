@@ -36,6 +36,11 @@ TRIES = 3
 MAX_RETRY_AFTER_S = 30.0
 """A server that asks to be left alone for longer is not waited for."""
 
+_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=30.0)
+"""Connections are kept: the client's own choice for a server on this machine is a new one for every request.
+For half a minute, where httpx takes 5 s, as a new one over TLS is three ways there and back; one that the
+server has closed meanwhile is noticed before it is used, and if it closes just then, the request is repeated."""
+
 _SAID_CHARACTERS = 300
 _LATER = frozenset({httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS})
 # What Qdrant says when the disk is full, and when a limit of strict mode is reached (its sources, version 1.19).
@@ -102,6 +107,7 @@ class RemoteConnection(Connection):
             headers={"api-key": api_key} if api_key else {},
             timeout=math.ceil(timeout_s),
             prefer_grpc=False,
+            limits=_LIMITS,
             check_compatibility=False,  # it asks from a thread of its own, and answers with a warning
         )
 
@@ -144,6 +150,8 @@ class RemoteConnection(Connection):
             return CollectionMissingError(said)
         if status == httpx.codes.CONFLICT:
             return CollectionExistsError(said)
+        if status == httpx.codes.REQUEST_ENTITY_TOO_LARGE:
+            return VectorStoreMismatchError(f"what stands before Qdrant takes no request of our size ({status})")
         if not words and status not in _LATER and status < httpx.codes.INTERNAL_SERVER_ERROR:
             return VectorStoreMismatchError(f"what answers at the address of Qdrant is not Qdrant ({status})")
         return _fault(status, said)

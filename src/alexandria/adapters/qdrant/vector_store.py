@@ -22,7 +22,6 @@ from alexandria.ports.vector_store import (
     VectorBatch,
     VectorNotFoundError,
     VectorStore,
-    VectorStoreError,
 )
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 COLLECTION = "code_structure_embeddings"
 BATCH_ROWS = 500
-"""Points of one request: some 700 kB of JSON, below the limits of servers (32 MB) and most gateways (1 MB)."""
+"""Points of one request: some 600 kB of JSON, below the limits of servers (32 MiB) and most gateways (1 MB)."""
 
 _MARGIN = 2e-5
 """Twice what a float32 product of two unit vectors of 64 may err by."""
@@ -55,7 +54,6 @@ class _PointStore(VectorStore, ABC):
         self._batch_rows = batch_rows
         self._opening = asyncio.Lock()
         self._points: PointCollection | None = None
-        self._prepared = False
 
     @abstractmethod
     def _connect(self) -> PointCollection:
@@ -73,16 +71,7 @@ class _PointStore(VectorStore, ABC):
             progress(1.0)
             return
         points = await self._opened()
-        if not self._prepared:
-            await points.prepare()
-            self._prepared = True
-        try:
-            await self._upsert_all(points, batch, progress)
-        except VectorStoreError:
-            self._prepared = False  # the collection may have been removed meanwhile
-            raise
-
-    async def _upsert_all(self, points: PointCollection, batch: VectorBatch, progress: Callable[[float], None]) -> None:
+        await points.prepare()
         total, step = len(batch.embeddings.paths), self._batch_rows
         for first in range(0, total, step):
             rows = slice(first, first + step)
@@ -124,13 +113,10 @@ class _PointStore(VectorStore, ABC):
         return StoredVectors(tuple(point.path for point in found), vectors, isolated)
 
     async def sweep(self, repo: str, *, below: int) -> None:
-        await (await self._opened()).remove(repo, below=below)
+        await (await self._opened()).remove_below(repo, below)
 
     async def discard(self, repo: str, generation: int) -> None:
-        await (await self._opened()).remove(repo, generation=generation)
-
-    async def delete(self, repo: str) -> None:
-        await (await self._opened()).remove(repo)
+        await (await self._opened()).remove_generation(repo, generation)
 
     async def check(self) -> None:
         """Ask for the collection: that takes the key, and costs no search. It need not be there yet."""
@@ -154,8 +140,8 @@ class _PointStore(VectorStore, ABC):
 class QdrantVectorStore(_PointStore):
     """One point a file in one collection of a server, version 1.19 or newer; searches are exact.
 
-    Nothing is asked, and the client is not even imported, before the first call. The collection and
-    its payload indexes are made by the first upload.
+    Nothing is asked, and the client is not even imported, before the first call. Each upload asks once
+    whether the collection and its payload indexes are there, and makes what is missing.
 
     The engine finds who can be among the k nearest; the similarities are computed here, from the
     vectors that it returns, in float64: so they do not depend on how an engine rounds, and equal
