@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import signal
+import string
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -73,7 +75,6 @@ CALLS: dict[str, Call] = {
     "vectors.export": lambda stores: stores.vectors.export(REPO, 1),
     "vectors.sweep": lambda stores: stores.vectors.sweep(REPO, below=2),
     "vectors.discard": lambda stores: stores.vectors.discard(REPO, 1),
-    "vectors.delete": lambda stores: stores.vectors.delete(REPO),
     "vectors.check": lambda stores: stores.vectors.check(),
 }
 
@@ -392,6 +393,19 @@ async def test_a_vector_that_is_not_finite_is_refused_by_the_engine_too(dsn: str
         with pytest.raises(VectorStoreMismatchError, match="not finite"):
             await stores.vectors.upload(batch)
         assert await stores.vectors.count("r", 1) == 0
+
+
+async def test_a_path_too_long_for_an_index_is_refused(dsn: str) -> None:
+    """An index holds 2,704 bytes a row, packed; ours ask for paths of at most 1,024."""
+    noise = "".join(random.Random(1).choices(string.ascii_letters, k=6000))
+    async with open_stores(dsn) as stores:
+        with pytest.raises(VectorStoreMismatchError, match="too long") as caught:
+            await stores.vectors.upload(batch_of("r", {noise: vector(1)}))
+        assert type(caught.value.__cause__) is DataRefusedError
+        assert await stores.vectors.count("r", 1) == 0
+        fitting = {noise[:1024]: vector(1), "ä/" * 1365: vector(1)}
+        await stores.vectors.upload(batch_of("r", fitting))
+        assert set((await stores.vectors.export("r", 1)).paths) == set(fitting)
 
 
 # no room

@@ -160,6 +160,7 @@ _MEANING: dict[str, tuple[type[DatabaseError], str]] = {
     "42704": (DataRefusedError, "has tables that are not as we made them"),
     "42883": (DataRefusedError, "has tables that are not as we made them"),
     "22": (DataRefusedError, "refuses a value: the tables are not as we made them, or a vector is not finite"),
+    "54": (DataRefusedError, "refuses a value that is too long for it"),
     "58": (DatabaseUnreachableError, "has a fault in its system"),
     "XX": (DatabaseUnreachableError, "has a fault of its own"),
 }
