@@ -12,6 +12,7 @@ import asyncio
 import errno
 import hashlib
 import os
+import zipfile
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -107,10 +108,6 @@ class NpzVectorStore(VectorStore):
         """See the port."""
         await self._remove(repo, lambda there: there == generation)
 
-    async def delete(self, repo: str) -> None:
-        """See the port."""
-        await self._remove(repo, lambda _: True)
-
     async def check(self) -> None:
         """See the port."""
         await _in_thread(lambda: self._root.mkdir(parents=True, exist_ok=True))
@@ -124,8 +121,8 @@ class NpzVectorStore(VectorStore):
 
     async def _remove(self, repo: str, unwanted: Callable[[int], bool]) -> None:
         def work() -> None:
-            for file in self._file(repo, 0).parent.glob("*.npz"):
-                if unwanted(int(file.stem)):
+            for file in self._file(repo, 0).parent.glob("*.*"):  # parts of who was killed, too
+                if unwanted(int(file.name.partition(".")[0])):
                     file.unlink(missing_ok=True)
 
         await _in_thread(work)
@@ -141,12 +138,12 @@ def _write(file: Path, columns: Columns) -> None:
 
 def _read(file: Path) -> ExactIndex | None:
     try:
-        with np.load(file) as columns:
+        with file.open("rb") as stream, np.load(stream) as columns:
             paths, languages = PackedPaths(columns["paths"].tobytes()), columns["languages"].tobytes()
             return ExactIndex(paths, PackedLanguages.from_bytes(languages), columns["units"])
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise VectorStoreMismatchError(f"{file.name} is not as we write it: {error!r:.100}") from error
 
 

@@ -13,7 +13,7 @@ import npz_vectors
 from alexandria.adapters.memory.vector_store import MemoryVectorStore
 from alexandria.entrypoints.settings import Settings, SettingsError
 from alexandria.entrypoints.vector_stores import BUILT_IN, load_factory, open_vector_store
-from alexandria.ports.vector_store import VectorStore
+from alexandria.ports.vector_store import VectorStore, VectorStoreMismatchError
 from contract.stores import batch_of, vector
 
 HERE = __name__
@@ -132,3 +132,28 @@ async def test_the_adapter_of_the_guide_is_chosen_by_its_name(tmp_path: Path, mo
         assert type(store) is npz_vectors.NpzVectorStore
         await store.upload(batch_of("r", {"a.py": vector(1)}))
     assert len(list((tmp_path / "vectors").glob("*/1.npz"))) == 1
+
+
+def files_below(directory: Path) -> list[Path]:
+    return [path for path in directory.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"PK\x03\x04 and not more"])
+async def test_a_file_that_the_adapter_of_the_guide_did_not_write_is_an_error_of_the_port(
+    tmp_path: Path, content: bytes
+) -> None:
+    store = npz_vectors.NpzVectorStore(tmp_path)
+    await store.upload(batch_of("r", {"a.py": vector(1)}))
+    (file,) = files_below(tmp_path)
+    file.write_bytes(content)
+    with pytest.raises(VectorStoreMismatchError, match="not as we write it"):
+        await store.count("r", 1)
+
+
+async def test_the_adapter_of_the_guide_sweeps_what_a_killed_writer_left(tmp_path: Path) -> None:
+    store = npz_vectors.NpzVectorStore(tmp_path)
+    await store.upload(batch_of("r", {"a.py": vector(1)}))
+    (file,) = files_below(tmp_path)
+    file.rename(file.with_suffix(".4711.part"))
+    await store.sweep("r", below=2)
+    assert files_below(tmp_path) == []
