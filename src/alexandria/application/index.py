@@ -404,7 +404,11 @@ async def _activate(snapshot: Snapshot, graph: DependencyGraph, *, vectors: Vect
     except StaleGenerationError:
         await _discard_refused(snapshot, vectors=vectors, catalog=catalog)
         raise
-    await vectors.sweep(snapshot.repo, below=snapshot.generation)
+    try:
+        await vectors.sweep(snapshot.repo, below=snapshot.generation)
+    except AlexandriaError as error:
+        # The new index is whole and visible: to train it once more would mend nothing.
+        logger.warning("old vectors of %s stay until its next run: %s", snapshot.repo, error)
 
 
 async def _discard_refused(snapshot: Snapshot, *, vectors: VectorStore, catalog: Catalog) -> None:
