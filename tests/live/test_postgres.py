@@ -68,8 +68,10 @@ async def database(database_name: str) -> AsyncIterator[PostgresDatabase]:
         await opened.migrate(schema.CATALOG)
         await opened.migrate(schema.VECTORS)
         yield opened
-    # `vectors` and `files` go with what they belong to.
-    await execute(in_database(URL, database_name), "TRUNCATE alexandria.repositories, alexandria.vector_sets CASCADE")
+    await execute(
+        in_database(URL, database_name),
+        "TRUNCATE alexandria.repositories, alexandria.vector_sets, alexandria.vectors",
+    )
 
 
 @pytest.fixture
