@@ -138,7 +138,22 @@ def test_a_connection_that_is_idle_between_two_requests_is_kept(impatient: Runni
 def test_a_method_that_is_not_taken_is_405_with_those_that_are(anybody: httpx.Client, method: str) -> None:
     answer = anybody.request(method, f"{JOBS}/x")
     problem(answer, 405)
-    assert answer.headers["allow"] == "DELETE, GET"
+    assert answer.headers["allow"] == "DELETE, GET, HEAD"
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        (JOBS, "GET, HEAD, POST"),
+        (f"{JOBS}/x/events", "GET"),  # a stream has no HEAD
+        ("/api/v1/ingestion/ingest/github.com/u/r", "POST"),
+        ("/health", "GET, HEAD"),
+    ],
+)
+def test_the_methods_of_an_address_are_those_that_it_takes(anybody: httpx.Client, path: str, allowed: str) -> None:
+    assert anybody.put(path).headers["allow"] == allowed
+    statuses = {method: anybody.request(method, path).status_code for method in ("HEAD", "GET", "POST", "DELETE")}
+    assert {method for method, status in statuses.items() if status != 405} == set(allowed.split(", "))
 
 
 def test_head_answers_as_get_without_the_body(anybody: httpx.Client) -> None:

@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp
 
 from alexandria.domain.errors import AlexandriaError
@@ -118,7 +118,10 @@ def _problem(request: Request, error: Exception) -> ProblemError:
 def _allowed(request: Request) -> str:
     """Return every method of the address; the framework names those of the first route only."""
     fitting = [route for route in _routes() if route.path_regex.match(request.scope["path"])]
-    return ", ".join(sorted({method for route in fitting for method in route.methods or ()}))
+    methods = {method for route in fitting for method in route.methods or ()}
+    if any("GET" in (route.methods or ()) and route.response_class is not StreamingResponse for route in fitting):
+        methods.add("HEAD")
+    return ", ".join(sorted(methods))
 
 
 def _routes() -> list[APIRoute]:
