@@ -53,6 +53,19 @@ def test_from_import_goes_to_submodules_and_else_to_the_package() -> None:
     }
 
 
+def test_a_module_called_setup_in_a_package_makes_no_project_of_the_package() -> None:
+    files: Files = {
+        "pyproject.toml": "",
+        "lib/tool/__init__.py": "",
+        "lib/tool/modules/__init__.py": "",
+        "lib/tool/modules/setup.py": "def main(): ...\n",
+        "lib/tool/modules/apt.py": "",
+        "lib/tool/modules/repository.py": "import apt\nimport tool.modules.apt as own\n",
+    }
+    first, second = outcomes(files, "lib/tool/modules/repository.py")
+    assert (first.resolved, second.targets) == (Resolved.EXTERNAL, ("lib/tool/modules/apt.py",))
+
+
 def test_a_package_wins_over_a_module_and_a_module_over_a_namespace() -> None:
     files: Files = {
         "a.py": "",

@@ -190,6 +190,23 @@ def test_bundles_are_told_by_the_share_of_long_lines() -> None:
     assert not is_minified(b"z" * 2000)  # a short file of one line is a fixture, not a bundle
 
 
+def test_long_lines_of_typescript_are_no_bundle() -> None:
+    names = b", ".join(b"Type%d" % i for i in range(1000))
+    content = b"export type { " + names + b" } from './types.gen';\n"
+    assert read_source("index.js", Language.JAVASCRIPT, content).status is ReadStatus.MINIFIED
+    facts = read_source("index.ts", Language.TYPESCRIPT, content)
+    assert [i.specifier for i in facts.imports] == ["./types.gen"]
+
+
+def test_a_nul_in_a_literal_is_text_and_many_are_not() -> None:
+    content = b"import a from './a';\nconst separator = '\0';\nconst after = require('./b');\n"
+    content += b"// and so on\n" * 10
+    facts = read_source("a.js", Language.JAVASCRIPT, content)
+    assert (facts.status, [i.specifier for i in facts.imports]) == (ReadStatus.READ, ["./a", "./b"])
+    for no_text in (content + b"\0" * 10, content + b"\xff"):
+        assert read_source("a.js", Language.JAVASCRIPT, no_text).status is ReadStatus.UNREADABLE
+
+
 def test_only_scripts_are_bundled() -> None:
     assert read_source("m.py", Language.PYTHON, b"import a\nx = '" + b"y" * 9000 + b"'\n").status is ReadStatus.READ
 

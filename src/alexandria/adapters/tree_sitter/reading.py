@@ -20,7 +20,7 @@ _READERS = {
     Language.JAVA: "java",
     Language.GO: "go",
 }
-_BUNDLED = {Language.JAVASCRIPT, Language.TYPESCRIPT}
+_MOST_NULS = 0.01  # of a text's bytes
 
 # Wide encodings announce themselves by a byte order mark; UTF-32 first, as its mark begins with UTF-16's.
 _WIDE = (
@@ -43,7 +43,8 @@ def read_source(path: str, language: Language, content: bytes) -> SourceFacts:
     text = as_utf8(content, language)
     if text is None:
         return SourceFacts(path, language, ReadStatus.UNREADABLE)
-    if language in _BUNDLED and is_minified(text):
+    # A bundle is JavaScript; the long lines of TypeScript are written by generators of clients, and import.
+    if language is Language.JAVASCRIPT and is_minified(text):
         return SourceFacts(path, language, ReadStatus.MINIFIED)
     return _reader(language)(path, language, text)
 
@@ -61,7 +62,8 @@ def as_utf8(content: bytes, language: Language) -> bytes | None:
 
     Bytes that are not UTF-8 are read by Python's coding cookie, else as Latin-1, in which every
     byte is a character: only comments and literals hold such bytes, and their length in lines stays.
-    A NUL makes it no text: no compiler of these languages accepts one outside a literal.
+    A NUL is a blank where there are few and all else is UTF-8: tests of parsers write it in a literal, as
+    the languages allow. Otherwise it makes it no text.
     """
     if content.startswith(codecs.BOM_UTF8):
         content = content[len(codecs.BOM_UTF8) :]
@@ -73,13 +75,14 @@ def as_utf8(content: bytes, language: Language) -> bytes | None:
                 except UnicodeError:
                     return None
                 break
-    if b"\0" in content:
-        return None
+    has_nul = b"\0" in content
     try:
         content.decode()
     except UnicodeDecodeError:
-        return _decode_otherwise(content, language).encode("utf-8", "replace")
-    return content
+        return None if has_nul else _decode_otherwise(content, language).encode("utf-8", "replace")
+    if not has_nul:
+        return content
+    return content.replace(b"\0", b" ") if content.count(b"\0") <= _MOST_NULS * len(content) else None
 
 
 def _decode_otherwise(content: bytes, language: Language) -> str:

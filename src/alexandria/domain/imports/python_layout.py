@@ -63,7 +63,8 @@ def projects(directories: Mapping[str, object], manifests: Mapping[str, str], ma
         manifests: Text by path.
         marks: Paths of files that make their directory a project (`is_mark`).
     """
-    homes = {posixpath.dirname(path) for path in marks} & set(directories) | {""}
+    written = (path for path in marks if not _is_submodule(path, directories))
+    homes = {posixpath.dirname(path) for path in written} & set(directories) | {""}
     return [_project(home, directories, _read_manifests(home, manifests)) for home in sorted(homes)]
 
 
@@ -95,6 +96,14 @@ def _project(home: str, directories: Mapping[str, object], declared: _Declared) 
 def _is_package(directory: str, directories: Mapping[str, object]) -> bool:
     names = directories.get(directory)
     return isinstance(names, Mapping) and "__init__" in names
+
+
+def _is_submodule(mark: str, directories: Mapping[str, object]) -> bool:
+    """Whether a mark is a module of a package in a package (`ansible/modules/setup.py`) and no project's script."""
+    home = posixpath.dirname(mark)
+    if not mark.endswith(".py") or not home:
+        return False
+    return _is_package(home, directories) and _is_package(posixpath.dirname(home), directories)
 
 
 def _existing(home: str, places: Iterable[str], directories: Mapping[str, object]) -> list[str]:
