@@ -279,6 +279,7 @@ def index(
     Indexing again replaces what was there in one step; until then searches see the old index.
 
     Example: alexandria index https://github.com/pallets/flask
+
     Example: alexandria index . --training epochs=20,seeds=4
     """
     _check_training(training)
