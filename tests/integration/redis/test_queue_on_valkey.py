@@ -219,6 +219,63 @@ async def test_job_whose_entry_was_made_unreadable_is_recorded_and_made_anew_fro
     assert "alexandria:jobs" in record.reason
 
 
+SPOILT: list[dict[str, object]] = [
+    {"repo": "evil"},
+    {"ref": "--upload-pack=x"},
+    {"state": "bogus"},
+    {"state": "complete"},
+    {"submitted_us": "abc"},
+    {"submitted_us": "9" * 30},
+    {"submitted_us": 1777636800000000},
+    {"ttl_s": 0},
+    {"ttl_s": 1.5},
+    {"attempt": -1},
+    {"due_us": "soon"},
+    {"id": "another"},
+    {"state": "running"},
+    {"state": "running", "lease_us": "soon"},
+    {"state": "running", "worker_id": None},
+    {"state": "running", "token": "1"},
+    {"state": "running", "phase": "dreaming"},
+    {"state": "running", "fraction": "2"},
+]
+CLAIMED = {"started_us": "1777636800000000", "lease_us": "1777636800000000", "token": 1, "worker_id": "v"}
+
+
+@pytest.mark.parametrize("change", SPOILT, ids=str)
+async def test_entry_with_a_value_that_cannot_be_is_recorded_and_stops_no_call(
+    store: TcpScriptStore, queue: RedisJobQueue, change: dict[str, object]
+) -> None:
+    sound = {
+        **{"id": "x", "item": "x", "repo": "github.com/a/b", "ref": "", "state": "queued", "ttl_s": 10**9},
+        **{"submitted_us": "1777636800000000", "attempt": 0},
+    }
+    claimed = CLAIMED if len(change) > 1 else {}
+    await store.command("HSET", "alexandria:jobs", "x", json.dumps(sound | claimed | change))
+    await queue.enqueue("a", FLASK)
+    assert ids(await queue.pending()) == ["a"]
+    claim = await queue.claim("w")
+    assert claim is not None
+    assert claim.job.id == "a"
+    assert ids([running.job for running in await queue.running()]) == ["a"]
+    assert [(record.job_id, record.status) for record in await queue.history()] == [("x", JobState.FAILED)]
+
+
+async def test_entry_that_only_the_programs_can_tell_from_a_job_ends_no_program(
+    store: TcpScriptStore, queue: RedisJobQueue
+) -> None:
+    entry = {"id": "x", "item": "x", "repo": "localhost/a", "ref": "", "state": "queued", "ttl_s": 10**9}
+    await store.command(
+        "HSET", "alexandria:jobs", "x", json.dumps({**entry, "submitted_us": "1777636800000000", "attempt": 0})
+    )
+    with pytest.raises(JobQueueError, match="no job"):
+        await queue.claim("w")
+    await queue.enqueue("a", FLASK)
+    claim = await queue.claim("w")
+    assert claim is not None
+    assert claim.job.id == "a"
+
+
 async def test_element_that_was_copied_is_one_job_and_one_claim(store: TcpScriptStore, queue: RedisJobQueue) -> None:
     await queue.enqueue("a", FLASK)
     element = str(await store.command("LINDEX", QUEUE_KEY, 0))

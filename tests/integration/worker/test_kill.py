@@ -179,8 +179,8 @@ class Series:
 
 
 async def until(what: Callable[[], Awaitable[bool]], worker: Worker) -> None:
-    """Wait for something that a worker brings about; a minute is for a machine that is busy."""
-    deadline = time.monotonic() + 60
+    """Wait for something that a worker brings about; ten minutes are for a machine that is very busy."""
+    deadline = time.monotonic() + 600
     while not await what():
         assert time.monotonic() < deadline, worker.log.read_text()
         await asyncio.sleep(0.002)

@@ -273,15 +273,18 @@ def _task(text: str) -> tuple[str, str]:
 
 
 def _job(entry: dict[str, Any]) -> Job:
-    return Job(
-        id=entry["id"],
-        repo=RepoUrl(entry["repo"]),
-        submitted_at=_moment(entry["submitted_us"]),
-        ref=entry["ref"],
-        ttl_s=entry["ttl_s"],
-        attempt=entry["attempt"],
-        state=JobState(entry["state"]),
-    )
+    try:
+        return Job(
+            id=entry["id"],
+            repo=RepoUrl(entry["repo"]),
+            submitted_at=_moment(entry["submitted_us"]),
+            ref=entry["ref"],
+            ttl_s=entry["ttl_s"],
+            attempt=entry["attempt"],
+            state=JobState(entry["state"]),
+        )
+    except DomainError as error:  # the scripts let pass what only looks like a repository or a ref
+        raise JobQueueError(f"somebody wrote into {JOBS_KEY} what is no job: {error}") from error
 
 
 def _moment(us: str) -> datetime:

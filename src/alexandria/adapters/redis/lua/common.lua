@@ -37,27 +37,41 @@ local function iso(us)
     math.floor(rest / 3600), math.floor(rest / 60) % 60, rest % 60, micros)
 end
 
--- What every entry of a job has, and those of running ones also.
-local KINDS = {
-  id = 'string', item = 'string', repo = 'string', ref = 'string', state = 'string', submitted_us = 'string',
-  ttl_s = 'number', attempt = 'number',
-}
-local RUNNING_KINDS = {started_us = 'string', lease_us = 'string', token = 'number'}
+-- Microseconds since 1970 as text, up to the year 5138.
+local function is_moment(text)
+  return type(text) == 'string' and #text <= 17 and string.match(text, '^%-?%d+$') ~= nil
+end
 
-local function has(entry, kinds)
-  for name, kind in pairs(kinds) do
-    if type(entry[name]) ~= kind then
-      return false
-    end
-  end
-  return true
+local function is_count(number)
+  return type(number) == 'number' and number >= 0 and number < 1e15 and number == math.floor(number)
+end
+
+local function matches(text, pattern)
+  return type(text) == 'string' and string.match(text, pattern) ~= nil
+end
+
+local STATES = {queued = true, running = true, complete = true, failed = true, skipped = true, cancelled = true}
+local PHASES = {cloning = true, parsing = true, training = true, uploading = true}
+
+local function is_claim(job)
+  local fraction = tonumber(job.fraction or 0)
+  return is_moment(job.started_us) and is_moment(job.lease_us) and is_count(job.token)
+    and type(job.worker_id) == 'string' and (job.phase == nil or PHASES[job.phase] ~= nil)
+    and fraction ~= nil and fraction >= 0 and fraction <= 1
+end
+
+-- Whether an entry is one that these scripts may have written: they and the programs count on what is in it.
+local function is_sound(job)
+  return type(job.item) == 'string' and STATES[job.state] ~= nil and matches(job.id, '^[ -~]+$') and #job.id <= 100
+    and matches(job.repo, '^[%l%d.-]+/[%w._~/-]+$') and (job.ref == '' or matches(job.ref, '^[%w_][%w._/+@#-]*$'))
+    and is_moment(job.submitted_us) and is_count(job.ttl_s) and job.ttl_s > 0 and is_count(job.attempt)
+    and (job.due_us == nil or is_moment(job.due_us)) and (job.state ~= 'running' or is_claim(job))
 end
 
 -- The job in the entry of `id`, or nil if somebody made it unreadable: that must not stop the others.
 local function job_in(text, id)
   local readable, job = pcall(cjson.decode, text or '')
-  if readable and type(job) == 'table' and has(job, KINDS) and job.id == id
-    and (job.state ~= 'running' or has(job, RUNNING_KINDS)) then
+  if readable and type(job) == 'table' and is_sound(job) and job.id == id then
     return job
   end
   return nil
@@ -126,7 +140,7 @@ local function read_jobs()
   for index = 1, #entries, 2 do
     local id = entries[index]
     local job = job_in(entries[index + 1], id)
-    if job then
+    if job and (job.state == 'queued' or job.state == 'running') then
       jobs[id], of_item[job.item] = job, job
     else
       redis.call('HDEL', JOBS, id)
