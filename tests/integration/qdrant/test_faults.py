@@ -13,6 +13,12 @@ import stamina
 import stamina.instrumentation
 from qdrant_client import models
 
+from alexandria.adapters.qdrant.connection import (
+    ForeignCollectionError,
+    MissingIndexError,
+    RateLimitedError,
+    TooSlowError,
+)
 from alexandria.adapters.qdrant.vector_store import QdrantVectorStore
 from alexandria.ports.vector_store import (
     StoredVectors,
@@ -108,6 +114,16 @@ EACH_FAULT_AND_EACH_CALL = pytest.mark.parametrize(
 )
 
 
+OF_THEIR_OWN = {
+    Fault.HANG: TooSlowError,
+    Fault.TIMEOUT: TooSlowError,
+    Fault.BUSY: RateLimitedError,
+    Fault.BUSY_ONE_SECOND: RateLimitedError,
+    Fault.BUSY_UNTIL_DATE: RateLimitedError,
+}
+"""What callers may tell from other reasons to be unavailable."""
+
+
 @pytest.mark.usefixtures("_filled")
 @EACH_FAULT_AND_EACH_CALL
 async def test_a_fault_that_passes_is_tried_again_and_not_noticed(
@@ -128,7 +144,7 @@ async def test_a_fault_that_stays_is_an_error_after_three_tries(
     store: QdrantVectorStore, server: QdrantServer, name: str, fault: Fault
 ) -> None:
     server.faults.extend([fault] * 3)
-    with pytest.raises(VectorStoreUnavailableError, match="Qdrant"):
+    with pytest.raises(OF_THEIR_OWN.get(fault, VectorStoreUnavailableError), match="Qdrant"):
         await CALLS[name](store)
     assert len(server.requests) == 3
     assert await store.count("r", 1) == 4
@@ -144,7 +160,7 @@ FINAL = {
     Fault.OTHER_SERVER: (VectorStoreMismatchError, "is not Qdrant .404"),
     Fault.TOO_LARGE: (VectorStoreMismatchError, "before Qdrant takes no request of our size .413"),
     Fault.ECHO: (VectorStoreMismatchError, r"400.*api-key: \*\*\*"),
-    Fault.BUSY_FOR_AN_HOUR: (VectorStoreUnavailableError, "ask in 3600 s"),
+    Fault.BUSY_FOR_AN_HOUR: (RateLimitedError, "ask in 3600 s"),
 }
 
 
@@ -285,7 +301,7 @@ async def test_a_collection_of_somebody_else_is_left_alone_and_named(
 ) -> None:
     server.collections[NAME] = StoredCollection(models.CreateCollection(vectors=vectors))
     for call in (store.upload(BATCH), store.check()):
-        with pytest.raises(VectorStoreMismatchError, match=f"{NAME} of Qdrant holds .*{words}.*Remove or rename it"):
+        with pytest.raises(ForeignCollectionError, match=f"{NAME} of Qdrant holds .*{words}.*Remove or rename it"):
             await call
     assert server.collections[NAME].points == {}
     assert server.collections[NAME].indexes == {}
@@ -298,9 +314,9 @@ async def test_a_missing_index_is_named_by_check_and_made_by_the_next_upload(
 ) -> None:
     """Also in the program that has made it, and uploaded, before."""
     del server.collections[NAME].indexes[key]
-    with pytest.raises(VectorStoreMismatchError, match=f"no payload index of {key}"):
+    with pytest.raises(MissingIndexError, match=f"no payload index of {key}"):
         await store.check()
-    with pytest.raises(VectorStoreMismatchError, match=f'lacks an index.*"{key}"'):
+    with pytest.raises(MissingIndexError, match=f'lacks an index.*"{key}"'):
         await store.similar("r", 1, "a.py", k=1, languages=list(BATCH.languages), path_prefix="b")
     await store.upload(BATCH)
     await store.check()

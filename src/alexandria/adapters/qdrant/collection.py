@@ -17,7 +17,9 @@ from alexandria.adapters.qdrant.connection import (
     CollectionExistsError,
     CollectionMissingError,
     Connection,
+    ForeignCollectionError,
     LocalConnection,
+    MissingIndexError,
     RemoteConnection,
 )
 from alexandria.domain.embedding import DIMENSION
@@ -108,7 +110,7 @@ class PointCollection:
         except CollectionMissingError:
             return
         if missing:
-            raise VectorStoreMismatchError(
+            raise MissingIndexError(
                 f"the collection {self._name} of Qdrant has no payload index of {', '.join(missing)}: "
                 f"index any repository, which makes it"
             )
@@ -131,7 +133,7 @@ class PointCollection:
         info = await self._run(lambda client: client.get_collection(self._name))
         vectors = info.config.params.vectors
         if not _is_ours(vectors):
-            raise VectorStoreMismatchError(
+            raise ForeignCollectionError(
                 f"the collection {self._name} of Qdrant holds {_described(vectors)}, not one of {DIMENSION} numbers "
                 f"with distance Cosine: another program made it. Remove or rename it, or use another Qdrant"
             )

@@ -55,10 +55,26 @@ class CollectionExistsError(Exception):
     """Another process was faster, or the answer to our own first try was lost."""
 
 
-class _BusyError(VectorStoreUnavailableError):
-    """The server has said when it wants to be asked again."""
+class ForeignCollectionError(VectorStoreMismatchError):
+    """The collection was made by another program: its vectors are not as ours."""
 
-    def __init__(self, message: str, retry_after_s: float) -> None:
+
+class MissingIndexError(VectorStoreMismatchError):
+    """The collection lacks a payload index that a filter needs; the next upload makes it."""
+
+
+class TooSlowError(VectorStoreUnavailableError):
+    """No answer within the time that a try has."""
+
+
+class RateLimitedError(VectorStoreUnavailableError):
+    """The server answers that it is asked too often.
+
+    Attributes:
+        retry_after_s: When it wants to be asked again, if it has said so.
+    """
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
 
@@ -125,7 +141,7 @@ class RemoteConnection(Connection):
             async with asyncio.timeout(self._timeout_s):
                 return await call(self._client)
         except TimeoutError as error:
-            raise VectorStoreUnavailableError(f"Qdrant did not answer within {self._timeout_s:g} s") from error
+            raise TooSlowError(f"Qdrant did not answer within {self._timeout_s:g} s") from error
         except UnexpectedResponse as error:
             # Without its cause, which prints the answer as it came: a gateway may show the headers it got.
             raise self._answer(error) from None
@@ -133,11 +149,11 @@ class RemoteConnection(Connection):
             raise _no_answer(error.source) from error
         except ResourceExhaustedResponse as error:
             wait_s = float(error.retry_after_s)
-            raise _BusyError(
+            raise RateLimitedError(
                 f"Qdrant limits the rate: {self._said(str(error))}; ask in {wait_s:g} s", wait_s
             ) from error
         except (QdrantException, ApiException) as error:
-            raise VectorStoreUnavailableError(f"Qdrant limits the rate: {self._said(str(error))}") from error
+            raise RateLimitedError(f"Qdrant limits the rate: {self._said(str(error))}") from error
         except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
             # A gateway answered in place of Qdrant, with JSON that the client takes as it is.
             raise VectorStoreUnavailableError(f"what answers is not Qdrant: {type(error).__name__}") from error
@@ -215,15 +231,23 @@ def _fault(status: int, said: str) -> VectorStoreError:
     if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
         return VectorStoreAccessError(f"Qdrant does not let us in ({status}: {said}): check the API key and its rights")
     if status in _LATER or status >= httpx.codes.INTERNAL_SERVER_ERROR:
-        return VectorStoreUnavailableError(f"Qdrant cannot serve now ({status}): {said}")
+        return _later(status, said)
     if "Index required" in said:
-        return VectorStoreMismatchError(f"the collection lacks an index, which the next upload makes: {said}")
+        return MissingIndexError(f"the collection lacks an index, which the next upload makes: {said}")
     return VectorStoreMismatchError(f"Qdrant refused a request ({status}): {said}")
+
+
+def _later(status: int, said: str) -> VectorStoreUnavailableError:
+    if status == httpx.codes.TOO_MANY_REQUESTS:
+        return RateLimitedError(f"Qdrant limits the rate ({status}): {said}")
+    if status == httpx.codes.REQUEST_TIMEOUT:
+        return TooSlowError(f"Qdrant did not answer in its own time ({status}): {said}")
+    return VectorStoreUnavailableError(f"Qdrant cannot serve now ({status}): {said}")
 
 
 def wait_before_next_try(error: Exception) -> bool | float:
     """Say whether the same request may be made again, and in how many seconds if the server has said so."""
-    if isinstance(error, _BusyError):
+    if isinstance(error, RateLimitedError) and error.retry_after_s is not None:
         return error.retry_after_s if error.retry_after_s <= MAX_RETRY_AFTER_S else False
     return isinstance(error, VectorStoreUnavailableError)
 
@@ -240,6 +264,8 @@ def _status_error(content: bytes) -> str:
 
 
 def _no_answer(source: Exception) -> VectorStoreError:
+    if isinstance(source, httpx.TimeoutException):
+        return TooSlowError(f"Qdrant did not answer in time: {source!r:.200}")
     if isinstance(source, httpx.HTTPError | httpx.InvalidURL | OSError):
         return VectorStoreUnavailableError(f"Qdrant cannot be reached: {source!r:.200}")
     return VectorStoreUnavailableError(f"what answers is not Qdrant: {type(source).__name__}")
