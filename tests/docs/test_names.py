@@ -64,7 +64,6 @@ def test_what_is_set_in_a_command_is_a_variable() -> None:
         "ARGS",
         "JOB",
         "NAME",
-        "PORT",
         "PYTHONPATH",
         "TOKEN",
         "DEVICE",

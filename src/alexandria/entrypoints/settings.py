@@ -116,6 +116,8 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Origins, separated by commas, whose pages may call the API; empty: none."
     )
+    # Text, and read where something listens: for other commands a PORT that means something else is no fault.
+    port: str = Field("8000", description="Port that the API listens on, from 0 to 65535; platforms set it.")
     api_docs: bool = Field(True, description="Whether the API shows its documentation under /docs.")
 
     allowed_repo_hosts: Annotated[frozenset[str], NoDecode] = Field(

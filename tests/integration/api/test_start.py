@@ -80,7 +80,7 @@ def test_a_proxy_that_is_no_address_is_a_fault(cloud: Cloud) -> None:
     assert "is no address" in line
 
 
-@pytest.mark.parametrize("port", ["x", "65536", "-1"])
+@pytest.mark.parametrize("port", ["x", "65536", "-1", "tcp://10.0.0.1:80"])
 def test_a_port_that_is_none_is_a_fault(cloud: Cloud, port: str) -> None:
     done = subprocess.run(
         API,

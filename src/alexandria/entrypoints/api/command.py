@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import socket
 import sys
@@ -21,7 +20,6 @@ from alexandria.entrypoints.settings import Mode, Settings, SettingsError
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_PORT = 8000
 WORKER = (sys.executable, "-m", "alexandria.entrypoints.start", "worker")
 WORKER_GRACE_S = 60.0
 _FIRST_PAUSE_S = 1.0
@@ -33,7 +31,7 @@ def run(host: str | None, port: int | None, *, worker: bool) -> int:
 
     Args:
         host: Where to listen; None: this machine only in LOCAL, everywhere in CLOUD.
-        port: None: `PORT`, else 8000.
+        port: None: what the settings say.
         worker: Whether to run a worker beside it.
 
     Raises:
@@ -48,18 +46,17 @@ def run(host: str | None, port: int | None, *, worker: bool) -> int:
     settings = with_admin_token(settings)
     configure_logs(settings)  # again: now it knows the token that may have been made, and hides it
     host = host or ("127.0.0.1" if settings.mode is Mode.LOCAL else "0.0.0.0")  # noqa: S104  # meant: a container
-    listening = listen(host, _port() if port is None else port)
+    listening = listen(host, _port(settings.port) if port is None else port)
     with contextlib.closing(listening):
         return asyncio.run(_run(settings, listening, worker=worker))
 
 
-def _port() -> int:
-    """Return what `PORT` says, as platforms set it.
+def _port(text: str) -> int:
+    """Return the port that `text` names.
 
     Raises:
-        SettingsError: It is no port.
+        SettingsError: It names none.
     """
-    text = os.environ.get("PORT", "") or str(DEFAULT_PORT)
     if not (text.isascii() and text.isdigit() and int(text[:6]) < 65_536):
         raise SettingsError(["PORT: must be a number from 0 to 65535"])
     return int(text)
