@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import hashlib
 import os
 import struct
 import subprocess
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
@@ -260,8 +263,7 @@ async def test_an_endless_list_of_refs_is_ended(host: Host) -> None:
 
 async def test_an_endless_pack_is_ended_by_the_limit_on_disk(host: Host) -> None:
     def pack_without_end(handler: BaseHTTPRequestHandler) -> None:
-        # A blob of 2**40 bytes, in deflate blocks that are stored as they are.
-        handler.wfile.write(pkt(b"\x01PACK" + struct.pack(">II", 2, 1) + b"\xb0\x80\x80\x80\x80\x80\x40\x78\x01"))
+        handler.wfile.write(pkt(b"\x01" + HUGE_BLOB))
         block = pkt(b"\x01" + b"\0" + struct.pack("<HH", 65000, 65000 ^ 0xFFFF) + os.urandom(65000))
         while not host.server.closing.is_set():
             handler.wfile.write(block)
@@ -270,6 +272,52 @@ async def test_an_endless_pack_is_ended_by_the_limit_on_disk(host: Host) -> None
     with pytest.raises(RepoLimitError) as caught:
         await host.clone(clone_bytes=5_000_000, clone_timeout_s=60)
     assert caught.value.limit == "clone_bytes"
+
+
+async def test_endless_headers_are_ended(host: Host) -> None:
+    def headers(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
+        while not host.server.closing.is_set():
+            handler.wfile.write(b"X: " + b"x" * 1000 + b"\r\n")
+
+    host.server.answers["/"] = headers
+    # By curl itself, where it has a limit on them; else by that on the disk, to which they are traced.
+    with pytest.raises((RepoUnavailableError, RepoLimitError)):
+        await host.clone(clone_bytes=20_000_000, clone_timeout_s=60)
+
+
+async def test_an_answer_that_inflates_without_end_is_ended_by_the_limit_on_disk(host: Host) -> None:
+    """A block of 65 kB is some 80 bytes of gzip."""
+
+    def inflating(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(pkt(b"\x01" + HUGE_BLOB))
+        block = pkt(b"\x01" + b"\0" + struct.pack("<HH", 65000, 65000 ^ 0xFFFF) + b"\0" * 65000)
+        while not host.server.closing.is_set():
+            handler.wfile.write(block)
+
+    sends_pack(host, inflating, gzipped=True)
+    with pytest.raises(RepoLimitError) as caught:
+        await host.clone(clone_bytes=5_000_000, clone_timeout_s=60)
+    assert caught.value.limit == "clone_bytes"
+
+
+async def test_a_delta_that_multiplies_its_base_is_ended_by_the_limit_on_memory(host: Host) -> None:
+    """Pack format: a base of 64 KiB, and a delta that copies it into an object of 2 GiB, in some 130 kB."""
+    base = b"\0" * 0x10000
+    delta = varint(len(base)) + varint(len(base) * 0x8000) + b"\x80" * 0x8000  # `copy` with its defaults: all of it
+    named = hashlib.sha1(b"blob %d\0" % len(base) + base, usedforsecurity=False).digest()
+    objects = entry(3, len(base)) + zlib.compress(base) + entry(7, len(delta)) + named + zlib.compress(delta)
+    pack = b"PACK" + struct.pack(">II", 2, 2) + objects
+    pack += hashlib.sha1(pack, usedforsecurity=False).digest()
+    lines = [pkt(b"\x01" + pack[at : at + 60_000]) for at in range(0, len(pack), 60_000)]
+
+    def whole(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(b"".join(lines) + b"0000")
+
+    sends_pack(host, whole)
+    with pytest.raises(RepoLimitError) as caught:
+        await host.clone(memory_bytes=256 * 1024 * 1024, clone_timeout_s=60)
+    assert caught.value.limit == "memory_bytes"
 
 
 async def test_a_flood_of_messages_is_ended_by_the_deadline(host: Host) -> None:
@@ -492,17 +540,38 @@ async def test_many_attacks_at_once_end_and_leave_an_honest_clone_alone(host: Ho
     assert [type(result) for result in results] == [RepoUnavailableError] * 3
 
 
-def sends_pack(host: Host, pack: Answer) -> None:
+# The head of a pack of one blob of 2**40 bytes, whose deflate blocks are to follow, stored as they are.
+HUGE_BLOB = b"PACK" + struct.pack(">II", 2, 1) + b"\xb0\x80\x80\x80\x80\x80\x40\x78\x01"
+
+
+def varint(number: int) -> bytes:
+    """A size in a delta: seven bits a byte, the lowest first."""
+    return bytes([number & 0x7F | 0x80]) + varint(number >> 7) if number > 0x7F else bytes([number])
+
+
+def entry(kind: int, size: int) -> bytes:
+    """The head of an object in a pack: its kind and four bits of its size, then seven bits a byte."""
+    first = kind << 4 | size & 0xF
+    return bytes([first | 0x80]) + varint(size >> 4) if size > 0xF else bytes([first])
+
+
+def sends_pack(host: Host, pack: Answer, *, gzipped: bool = False) -> None:
     """Let the host speak protocol version 0 and say what `pack` says where the pack would come."""
     commit = git(host.folder, "rev-parse", "HEAD").encode()
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         asked = handler.rfile.read(int(handler.headers["Content-Length"]))
-        begin(handler)
+        begin(handler, **({"Content-Encoding": "gzip"} if gzipped else {}))
+        plain = handler.wfile
+        if gzipped:
+            handler.wfile = gzip.GzipFile(fileobj=plain, mode="wb")
         handler.wfile.write(pkt(b"shallow %s\n" % commit) + b"0000")
         if b"done" in asked:
             handler.wfile.write(pkt(b"NAK\n"))
             pack(handler)
+        if gzipped:
+            handler.wfile.close()
+            handler.wfile = plain
 
     host.server.answers[MOVED] = fixed(service(pkt(b"%s HEAD\0side-band-64k shallow ofs-delta\n" % commit)))
     host.server.answers[f"/{REPO.key}/git-upload-pack"] = answer
@@ -518,11 +587,13 @@ def service(refs: bytes) -> bytes:
     return pkt(b"# service=git-upload-pack\n") + b"0000" + refs + b"0000"
 
 
-def begin(handler: BaseHTTPRequestHandler, content_type: str = "") -> None:
+def begin(handler: BaseHTTPRequestHandler, content_type: str = "", **headers: str) -> None:
     """Begin an answer that ends with the connection."""
     kind = "advertisement" if "info/refs" in handler.path else "result"
     handler.send_response(200)
     handler.send_header("Content-Type", content_type or f"application/x-git-upload-pack-{kind}")
+    for name, value in headers.items():
+        handler.send_header(name, value)
     handler.end_headers()
 
 
