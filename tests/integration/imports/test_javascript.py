@@ -503,6 +503,47 @@ def test_build_output_that_is_not_in_the_repository_means_its_source(members: di
     assert targets_of(files, "app/main.ts") == {"lib": f"packages/lib/{source}"}
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "source"),
+    [
+        (
+            "tsdown.config.ts",
+            "export default { entry: ['src/exports/index.ts', 'src/exports/run.ts'] }",
+            "src/exports/run.ts",
+        ),
+        ("tsdown.config.ts", "export default { entry: 'src/exports/*.{ts,tsx}' }", "src/exports/run.tsx"),
+        ("tsup.config.js", "export default defineConfig({ entry: { run: 'src/cli/start.ts' } })", "src/cli/start.ts"),
+        ("tsup.config.ts", "export default [{ entryPoints: ['src/a.ts', 'src/**/*.ts'] }]", "src/run.ts"),
+        (
+            "build.config.ts",
+            "export default defineBuildConfig({ entries: ['./lib/commands/run'] })",
+            "lib/commands/run.ts",
+        ),
+        (
+            "vite.config.ts",
+            "export default { build: { lib: { entry: { run: path.resolve(__dirname, 'source/run.ts') } } } }",
+            "source/run.ts",
+        ),
+        (
+            "rollup.config.mjs",
+            "export default { input: 'web/run.js', output: [{ file: 'dist/run.js' }] }",
+            "web/run.js",
+        ),
+        ("tsup.config.ts", "export default { entry: ['!src/run.ts', other()] }", "src/run.ts"),
+    ],
+)
+def test_build_output_means_the_entry_point_that_the_build_names(name: str, text: str, source: str) -> None:
+    files = {
+        "package.json": '{"workspaces": ["packages/*"]}',
+        "packages/lib/package.json": package("lib", exports={"./run": "./dist/run.mjs"}),
+        f"packages/lib/{name}": text,
+        "packages/lib/src/run.ts": "",
+        f"packages/lib/{source}": "",
+        "app/main.ts": "import 'lib/run'",
+    }
+    assert targets_of(files, "app/main.ts") == {"lib/run": f"packages/lib/{source}"}
+
+
 def test_out_dir_mirrors_root_dir() -> None:
     files = {
         "package.json": '{"workspaces": ["lib"]}',

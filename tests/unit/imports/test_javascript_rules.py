@@ -185,11 +185,11 @@ def test_list_in_yaml(text: str, items: list[str]) -> None:
     ],
 )
 def test_source_of_a_build_output_is_among_the_candidates(output: str, source: str) -> None:
-    assert source in list(sources_of(output, Package("p", "p", {}), []))
+    assert source in list(sources_of(output, Package("p", "p", {}), [], ()))
 
 
 def test_file_outside_the_package_has_no_candidates() -> None:
-    assert list(sources_of("q/dist/index.js", Package("p", "p", {}), [])) == []
+    assert list(sources_of("q/dist/index.js", Package("p", "p", {}), [], ())) == []
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Names that bundlers, frameworks and import maps map: `alias`, `modules` and `imports`, where written plainly.
+"""What configurations of builds say: names that they map (`alias`, `modules`, `imports`), and their entry points.
 
 The configurations are programs. They are not run: only values that are literals, or a literal joined to the
 configuration's own directory, are read, and everything else is left alone.
@@ -16,10 +16,11 @@ from alexandria.domain.imports.javascript.tsconfig import PathMapping
 
 _NAME = re.compile(
     r"(?:webpack|vite|vitest|rollup|rspack|rsbuild|rslib|babel|craco|vue|nuxt|astro|farm|electron\.vite|config-overrides|"
-    r"next|svelte|metro)[\w.-]*\.(?:[cm]?[jt]s|json)\Z|\.babelrc(?:\.[cm]?js|\.json)?\Z|(?:deno\.jsonc?|import_map\.json)\Z"
+    r"next|svelte|metro|tsup|tsdown|rolldown|esbuild|build\.config)[\w.-]*\.(?:[cm]?[jt]s|json)\Z|\.babelrc(?:\.[cm]?js|\.json)?\Z|(?:deno\.jsonc?|import_map\.json)\Z"
 )
 _IMPORT_MAP = re.compile(r"(?:deno\.jsonc?|import_map\.json)\Z")
-_CLUES = re.compile(r"alias|module-resolver|modules|imports")
+_CLUES = re.compile(r"alias|module-resolver|modules|imports|entry|entries|input")
+_ENTRIES = frozenset({"entry", "entries", "entryPoints", "input"})
 _HAS_WEBPACK = re.compile(r"webpack|rspack|craco|config-overrides|vue\.|next\.")
 _TOKEN = re.compile(
     # What is not closed reaches to the end, so that no text is scanned twice.
@@ -51,10 +52,12 @@ class Aliases(NamedTuple):
     Attributes:
         mappings: Names, the longest first.
         roots: Directories where bare names are looked for.
+        entries: What is built: (name of the output, path or glob of its source); the name is "" where the path says it.
     """
 
     mappings: tuple[PathMapping, ...] = ()
     roots: tuple[str, ...] = ()
+    entries: tuple[tuple[str, str], ...] = ()
 
 
 class Bundlers:
@@ -80,10 +83,16 @@ class Bundlers:
             self._around[directory] = tuple(a for a in found if a is not None and (a.mappings or a.roots))
         return self._around[directory]
 
+    def entries(self, directory: str) -> tuple[tuple[str, str], ...]:
+        """Return the entry points of what is built in `directory`."""
+        aliases = self.by_directory.get(directory)
+        return aliases.entries if aliases is not None else ()
+
 
 def _aliases(directory: str, texts: Mapping[str, str], directories: Collection[str]) -> Aliases:
     mappings: dict[tuple[str, str | None], PathMapping] = {}
     roots: list[str] = []
+    entries: dict[tuple[str, str], None] = {}
     for path, text in texts.items():
         if _IMPORT_MAP.match(path[path.rfind("/") + 1 :]):
             for mapping in _import_map(text, directory):
@@ -99,8 +108,12 @@ def _aliases(directory: str, texts: Mapping[str, str], directories: Collection[s
             root = _path_of(value, directory, directories, plain=True)
             if root is not None and root in directories:
                 roots.append(root)
+        for name, value in _entries(tokens):
+            source = _path_of(value, directory, directories, plain=True)
+            if source is not None:
+                entries[name, source] = None
     ordered = sorted(mappings.values(), key=lambda m: (-len(m.prefix), m.suffix is not None))
-    return Aliases(tuple(ordered), tuple(dict.fromkeys(roots)))
+    return Aliases(tuple(ordered), tuple(dict.fromkeys(roots)), tuple(entries))
 
 
 def _import_map(text: str, directory: str) -> Iterator[PathMapping]:
@@ -150,6 +163,19 @@ def _listed(tokens: list[str], name: str) -> Iterator[list[str]]:
     for i, token in enumerate(tokens[:-2]):
         if _word(token) == name and tokens[i + 1] == ":" and tokens[i + 2] == "[":
             yield from _items(tokens, i + 3)
+
+
+def _entries(tokens: list[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield (name or "", tokens of the path) of all that `entry: …` lists: a path, paths, or names with paths."""
+    for i, token in enumerate(tokens[:-2]):
+        if _word(token) not in _ENTRIES or tokens[i + 1] != ":":
+            continue
+        if tokens[i + 2] == "{":
+            yield from _members(tokens, i + 3)
+        elif tokens[i + 2] == "[":
+            yield from (("", item) for item in _items(tokens, i + 3))
+        else:
+            yield "", next(_items(tokens, i + 2), [])
 
 
 def _find(token: str) -> str:

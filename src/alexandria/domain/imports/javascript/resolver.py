@@ -350,7 +350,7 @@ class Resolver:
                 found = self._main(of, owner, importer)
                 if found is not None:
                     return found
-            for candidate in sources_of(output, of, self._build_configs(owner)):
+            for candidate in sources_of(output, of, self._build_configs(owner), self._bundlers.entries(owner)):
                 found = self._files.source(candidate, declaration=False)
                 found = found or self._files.source(_in(candidate, "index"), declaration=False)
                 if found is not None and found.endswith(SOURCE_EXTENSIONS):
