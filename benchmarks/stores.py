@@ -25,6 +25,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -214,9 +215,16 @@ async def search_all(bench: Bench, repos: list[tuple[int, int]], before: int) ->
     }
 
 
+@cache
+def exact_units(repo: int, count: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    rows = rows_of(repo, count).astype(np.float64)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows
+
+
 def recall(repo: tuple[int, int], i: int, answer: Sequence[int]) -> float:
-    rows = rows_of(*repo).astype(np.float64)
-    scores = rows @ rows[i] / np.linalg.norm(rows, axis=1)
+    units = exact_units(*repo)
+    scores = units @ units[i]
     scores[i] = -np.inf
     return len(set(np.argsort(-scores)[:K].tolist()) & set(answer)) / K
 

@@ -72,6 +72,9 @@ class PgVectorStore(VectorStore):
 
     There is no approximate index: the port promises exact answers, a search is inside one
     repository, and an index that is filtered after it was searched returns fewer than `k`.
+
+    A path of more than some 2,600 bytes, which no row of an index holds, is refused as
+    `VectorStoreMismatchError`; what reads repositories leaves out paths above 1,024.
     """
 
     def __init__(self, database: PostgresDatabase, *, chunk_rows: int = CHUNK_ROWS) -> None:
