@@ -16,14 +16,15 @@ from alexandria.domain.language import Language
 if TYPE_CHECKING:
     from tree_sitter import Node
 
-# `ERROR` too: beside a merge marker or a half-written line the parts of an import may hang there.
 _STATEMENTS = """
 (import_statement source: (string)) @import
 (export_statement source: (string)) @reexport
+"""
+# What may stand anywhere. To prepare these takes longer than to parse a dozen files, and many packages have none.
+# `ERROR` too: beside a merge marker or a half-written line the parts of an import may hang there.
+_ANYWHERE = """
 (ERROR source: (string) @stray)
 (call_expression function: (import) arguments: (arguments) @dynamic)
-"""
-_REQUIRE = """
 (call_expression function: (identifier) @function arguments: (arguments) @require (#eq? @function "require"))
 """
 # The grammar reads `export import a = require("b")` as the alias of a name `require` and, beside it, ("b").
@@ -83,10 +84,10 @@ def _grammar(grammar: str) -> tree_sitter.Language:
 
 
 @cache
-def _query(grammar: str, *, with_require: bool) -> tree_sitter.Query:
+def _query(grammar: str, *, anywhere: bool) -> tree_sitter.Query:
     patterns = _STATEMENTS
-    if with_require:
-        patterns += _REQUIRE
+    if anywhere:
+        patterns += _ANYWHERE
         if grammar != "javascript":
             patterns += _IMPORT_EQUALS
     return tree_sitter.Query(_grammar(grammar), patterns)
@@ -132,8 +133,9 @@ def _captures(grammar: str, root: Node, content: bytes) -> dict[str, list[Node]]
     last = max([_last(content, word, keyword) for word, keyword in _KEYWORDS])
     if last < 0:
         return {}
-    cursor = tree_sitter.QueryCursor(_query(grammar, with_require=b"require" in content))
-    if root.has_error or any(word in content and sign.search(content) for word, sign in _DEEP):
+    anywhere = root.has_error or any(word in content and sign.search(content) for word, sign in _DEEP)
+    cursor = tree_sitter.QueryCursor(_query(grammar, anywhere=anywhere))
+    if anywhere:
         end = _OVER_LITERAL.match(content, last)
         cursor.set_byte_range(0, end.end() if end else len(content))
     else:

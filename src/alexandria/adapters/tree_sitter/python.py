@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import functools
 import re
+from collections.abc import Iterable
 from typing import Final
 
 import tree_sitter_python
@@ -14,24 +15,19 @@ from tree_sitter import Node, Parser, Query, QueryCursor
 from alexandria.domain.imports.facts import ImportForm, ImportStatement, ReadStatus, SourceFacts
 from alexandria.domain.language import Language
 
+# Patterns of one node each: with what stands in it, a query takes up to four times as long to prepare, and in a small
+# repository that is longer than to look into the nodes.
 _STATEMENTS: Final = """
 (import_statement) @import
 (import_from_statement) @from
 (future_import_statement) @from
 """
-# Captured only where the bytes occur at all: calls are many, and few files need them.
-_TYPE_CHECKING: Final = """
-(if_statement
-  condition: [(identifier) @_name (attribute attribute: (identifier) @_name)]
-  consequence: (block) @typing
-  (#eq? @_name "TYPE_CHECKING"))
+# Captured only where the bytes occur at all: conditions and calls are many, and few files need them.
+_RARE: Final = """
+(if_statement) @if
+(call) @call
 """
-_CALLS: Final = """
-(call
-  function: [(identifier) @_function (attribute attribute: (identifier) @_function)]
-  arguments: (argument_list . (_) @argument)
-  (#any-of? @_function "import_module" "__import__")) @call
-"""
+_IMPORTERS: Final = frozenset({b"import_module", b"__import__"})
 
 # In error recovery a node may hold anything, so every name is checked.
 _DOTTED: Final = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
@@ -56,19 +52,20 @@ def read(path: str, language: Language, content: bytes) -> SourceFacts:
     if b"import" not in content:
         return SourceFacts(path, language, status)
     has_calls = b"import_module" in content or b"__import__" in content
-    cursor = QueryCursor(_query(b"TYPE_CHECKING" in content, has_calls))
+    cursor = QueryCursor(_query(rare=has_calls or b"TYPE_CHECKING" in content))
     if not has_calls:  # their arguments may stand further down
         # Most files import at their top, and walking through the rest would cost a fifth of parsing it.
         cursor.set_byte_range(0, content.rfind(b"import") + len(b"import"))
     captures = cursor.captures(root)
-    typing = _Spans(captures.get("typing", ()))
+    bodies = (_type_checking_body(node, content) for node in captures.get("if", ()))
+    typing = _Spans([body for body in bodies if body is not None])
     found: list[tuple[int, ImportStatement]] = []
     for node in captures.get("import", ()):
         found.extend((node.start_byte, statement) for statement in _import(node, typing))
     froms = ((node.start_byte, _from(node, typing)) for node in captures.get("from", ()))
     found.extend((place, statement) for place, statement in froms if statement is not None)
-    if "call" in captures:
-        found.extend(_calls(captures["call"], captures.get("argument", []), typing))
+    if has_calls:
+        found.extend(_calls(captures.get("call", ()), content, typing))
     found.sort(key=lambda pair: pair[0])
     return SourceFacts(path, language, status, tuple([statement for _, statement in found]))
 
@@ -79,14 +76,27 @@ def _grammar() -> Grammar:
 
 
 @functools.cache
-def _query(type_checking: bool, calls: bool) -> Query:
-    return Query(_grammar(), _STATEMENTS + _TYPE_CHECKING * type_checking + _CALLS * calls)
+def _query(*, rare: bool) -> Query:
+    return Query(_grammar(), _STATEMENTS + _RARE * rare)
+
+
+def _type_checking_body(statement: Node, content: bytes) -> Node | None:
+    """Return the block under `if TYPE_CHECKING:` or `if typing.TYPE_CHECKING:`, or None for any other condition."""
+    condition = statement.child_by_field_name("condition")
+    return statement.child_by_field_name("consequence") if _name(condition, content) == b"TYPE_CHECKING" else None
+
+
+def _name(node: Node | None, content: bytes) -> bytes:
+    """Return a plain name, or the last one of `a.b.c`; empty for anything else."""
+    if node is not None and node.type == "attribute":
+        node = node.child_by_field_name("attribute")
+    return content[node.start_byte : node.end_byte] if node is not None and node.type == "identifier" else b""
 
 
 class _Spans:
     """Byte ranges, and whether a place lies in one of them; nested ranges are allowed."""
 
-    def __init__(self, nodes: list[Node] | tuple[Node, ...]) -> None:
+    def __init__(self, nodes: Iterable[Node]) -> None:
         self._starts: list[int] = []
         self._ends: list[int] = []  # the furthest end of all ranges up to here
         for node in sorted(nodes, key=lambda n: n.start_byte):
@@ -134,12 +144,15 @@ def _from(node: Node, typing: _Spans) -> ImportStatement | None:
     )
 
 
-def _calls(calls: list[Node], arguments: list[Node], typing: _Spans) -> list[tuple[int, ImportStatement]]:
+def _calls(calls: Iterable[Node], content: bytes, typing: _Spans) -> list[tuple[int, ImportStatement]]:
     found = []
-    first = {node.parent.start_byte: node for node in arguments if node.parent is not None}
     for call in calls:
-        argument_list = call.child_by_field_name("arguments")
-        argument = first.get(argument_list.start_byte) if argument_list is not None else None
+        if _name(call.child_by_field_name("function"), content) not in _IMPORTERS:
+            continue
+        arguments = call.child_by_field_name("arguments")
+        if arguments is None or arguments.type != "argument_list":
+            continue
+        argument = next(iter(arguments.named_children), None)
         if argument is None:
             continue
         literal = _LITERAL.fullmatch(_text(argument))
