@@ -86,9 +86,10 @@ class _Types:
 
         A name may go on behind the type, to a nested type or to a member: that is in the same file.
         """
-        if name not in self._declared:
-            self._declared[name] = self._declaring(name)
-        declared = self._declared[name]
+        try:
+            declared = self._declared[name]
+        except KeyError:
+            declared = self._declared[name] = self._declaring(name)
         if declared is None:
             return None
         files, package, top = declared
@@ -283,5 +284,6 @@ def _package(statement: ImportStatement) -> str:
 
 def _written(statement: ImportStatement) -> str:
     """Return the import as the file writes it; the specifier of a wildcard has no star."""
-    wildcard = statement.form in {ImportForm.WILDCARD, ImportForm.STATIC_WILDCARD}
-    return f"{statement.specifier}.*" if wildcard and " " not in statement.specifier else statement.specifier
+    specifier, form = statement.specifier, statement.form
+    wildcard = form is ImportForm.WILDCARD or form is ImportForm.STATIC_WILDCARD
+    return f"{specifier}.*" if wildcard and " " not in specifier else specifier

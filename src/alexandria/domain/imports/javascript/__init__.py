@@ -18,7 +18,9 @@ def wanted_manifests(tree: RepoTree) -> set[str]:
     """Return the manifests that are still to be read; empty for a repository without JavaScript."""
     if not any(path.endswith(SOURCE_EXTENSIONS) for path in tree.paths):
         return set()
-    wanted = {path for path in tree.paths if _is_manifest(path)}
+    named = [(path, path[path.rfind("/") + 1 :]) for path in tree.paths]
+    names = {name for name in {name for _, name in named} if _is_manifest(name)}  # thousands of files share a few
+    wanted = {path for path, name in named if name in names and "node_modules" not in path.split("/")}
     missing = wanted - tree.manifests.keys()
     if missing:
         return missing
@@ -30,10 +32,9 @@ def wanted_manifests(tree: RepoTree) -> set[str]:
     return missing - tree.manifests.keys()
 
 
-def _is_manifest(path: str) -> bool:
-    name = path[path.rfind("/") + 1 :]
+def _is_manifest(name: str) -> bool:
     is_configuration = name.startswith(("tsconfig", "jsconfig")) and name.endswith(".json")
-    return (is_configuration or name in _NAMES or is_bundler_config(name)) and "node_modules" not in path.split("/")
+    return is_configuration or name in _NAMES or is_bundler_config(name)
 
 
 def resolve(tree: RepoTree, facts: Sequence[SourceFacts]) -> Iterator[FileOutcome]:

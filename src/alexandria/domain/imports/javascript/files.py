@@ -169,9 +169,10 @@ class FileIndex:
 
     def __init__(self, paths: frozenset[str]) -> None:
         self.paths = paths
-        self.directories: set[str] = set()
-        for path in paths:
-            directory = parent(path)
+        holders = {path.rpartition("/")[0] for path in paths}
+        self.directories = set(holders)
+        for holder in holders:
+            directory = parent(holder)
             while directory not in self.directories:
                 self.directories.add(directory)
                 directory = parent(directory)
