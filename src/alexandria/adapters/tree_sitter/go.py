@@ -246,6 +246,8 @@ class _Scopes:
 
 def _union(stretches: list[tuple[int, int]]) -> list[int]:
     """Return the sorted boundaries of the union of half-open intervals."""
+    if len(stretches) == 1:
+        return list(stretches[0])
     stretches.sort()
     boundaries = list(stretches[0])
     for start, end in stretches:
