@@ -544,6 +544,79 @@ def test_build_output_means_the_entry_point_that_the_build_names(name: str, text
     assert targets_of(files, "app/main.ts") == {"lib/run": f"packages/lib/{source}"}
 
 
+def test_a_bundle_of_any_name_means_the_only_entry_point_of_its_build() -> None:
+    files = {
+        "package.json": '{"workspaces": ["packages/*"]}',
+        "packages/one/package.json": package("one", main="dist/one.umd.js"),
+        "packages/one/vite.config.ts": "({ build: { lib: { entry: resolve(__dirname, 'code/main.ts') } } })",
+        "packages/one/code/main.ts": "",
+        "packages/two/package.json": package("two", main="dist/two.umd.js"),
+        "packages/two/rollup.config.js": "export default { input: ['code/a.ts', 'code/b.ts'] }",
+        "packages/two/code/a.ts": "",
+        "packages/two/code/b.ts": "",
+        "packages/page/package.json": package("page", main="dist/page.js"),
+        "packages/page/vite.config.ts": "export default { build: { rollupOptions: { input: 'index.html' } } }",
+        "packages/page/index.html": "",
+        "app/main.ts": "import 'one'; import 'two'; import 'page'",
+    }
+    assert targets_of(files, "app/main.ts") == {"one": "packages/one/code/main.ts", "two": None, "page": None}
+
+
+def test_types_versions_map_the_sub_paths_of_a_package_without_exports() -> None:
+    versions = {">=4": {"old/*": ["./types/old/*"], "deep": ["./types/deep.d.ts"]}, "*": {"*": ["./types/*"]}}
+    files = {
+        "package.json": '{"workspaces": ["lib", "closed"]}',
+        "lib/package.json": package("lib", typesVersions=versions),
+        "lib/types/old/a.d.ts": "",
+        "lib/types/deep.d.ts": "",
+        "lib/types/b.d.ts": "",
+        "lib/plain.ts": "",
+        "lib/types/plain.d.ts": "",
+        "closed/package.json": package("closed", exports={".": "./x.js"}, typesVersions=versions),
+        "closed/types/b.d.ts": "",
+        "main.ts": "import 'lib/old/a'; import 'lib/deep'; import 'lib/b'; import 'lib/plain'; import 'closed/b'",
+    }
+    assert targets_of(files, "main.ts") == {
+        "lib/old/a": "lib/types/old/a.d.ts",
+        "lib/deep": "lib/types/deep.d.ts",
+        "lib/b": "lib/types/b.d.ts",
+        "lib/plain": "lib/plain.ts",
+        "closed/b": None,
+    }
+
+
+@pytest.mark.parametrize(
+    "versions", ["[]", "3", '{"*": 3}', '{"*": {"a": 3, "*": {"x": []}}}', '{"*": {"*": ["../../../a"]}}']
+)
+def test_types_versions_of_any_shape_are_taken(versions: str) -> None:
+    files = {
+        "package.json": '{"workspaces": ["lib"]}',
+        "lib/package.json": '{"name": "lib", "typesVersions": ' + versions + "}",
+        "main.ts": "import 'lib/a'",
+    }
+    assert targets_of(files, "main.ts") == {"lib/a": None}
+
+
+def test_module_suffixes_are_tried_in_their_order() -> None:
+    files = {
+        "tsconfig.json": '{"compilerOptions": {"moduleSuffixes": [".ios", ".native", ""]}}',
+        "button.ios.tsx": "",
+        "button.native.tsx": "",
+        "button.tsx": "",
+        "list.native.ts": "",
+        "plain.ts": "",
+        "folder/index.ios.ts": "",
+        "folder/index.ts": "",
+        "main.ts": "import './button'; import './list.js'; import './plain'; import './folder'",
+    }
+    assert targets_of(files, "main.ts") == {
+        "./button": "button.ios.tsx",
+        "./list.js": "list.native.ts",
+        "./plain": "plain.ts",
+        "./folder": "folder/index.ios.ts",
+    }
+
+
 def test_out_dir_mirrors_root_dir() -> None:
     files = {
         "package.json": '{"workspaces": ["lib"]}',

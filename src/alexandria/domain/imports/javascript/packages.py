@@ -38,6 +38,17 @@ class Package:
         """Return those of the members that are non-empty strings, in the order of `names`."""
         return [value for name in names if isinstance(value := self.content.get(name), str) and value]
 
+    def types_versions(self, subpath: str) -> list[str]:
+        """Return the paths that `typesVersions` gives for a sub-path, those of the first range that has it."""
+        ranges = self.content.get("typesVersions")
+        for table in ranges.values() if isinstance(ranges, dict) else ():
+            if isinstance(table, dict):
+                # The same patterns as those of `exports`, without the leading dots.
+                dotted = {f"./{key}": value for key, value in table.items()}
+                if targets := export_targets(dotted, f"./{subpath}", None):
+                    return targets
+        return []
+
     @cached_property
     def dependencies(self) -> dict[str, str]:
         """Every declared dependency of any kind: name → version or place."""

@@ -15,6 +15,7 @@ from alexandria.domain.imports.javascript.files import (
     is_declaration,
     join,
     parent,
+    split_source_extension,
     within,
 )
 from alexandria.domain.imports.javascript.packages import Package, Packages, export_targets, split_name
@@ -164,7 +165,7 @@ class Resolver:
     def _path(self, path: str, importer: _Importer, *, only_directory: bool = False) -> str | None:
         """Return the file that a path means: itself, with an extension, or the entry of the directory."""
         if path and not only_directory:
-            found = self._files.source(path, declaration=importer.declaration)
+            found = self._suffixed(path, importer) or self._files.source(path, declaration=importer.declaration)
             if found is not None:
                 return found
         if path in self._files.directories:
@@ -173,12 +174,23 @@ class Resolver:
                 return found
         return self._files.with_rare_extension(path) if path else None
 
+    def _suffixed(self, path: str, importer: _Importer) -> str | None:
+        """Return the file that a path means with one of the `moduleSuffixes` (`./button` is `button.ios.ts`)."""
+        suffixes = importer.configs[0].suffixes if importer.configs else ()
+        for suffix in suffixes:
+            stem, extension = split_source_extension(path)
+            found = self._files.source(f"{stem}{suffix}{extension}", declaration=importer.declaration)
+            if found is not None:
+                return found
+        return None
+
     def _directory(self, directory: str, importer: _Importer) -> str | None:
         """Return the file that a directory stands for: the entry of its package, or its index."""
         package = self._packages.by_directory.get(directory)
         if package is not None:
             return self._main(package, directory, importer)
-        return self._files.source(_in(directory, "index"), declaration=importer.declaration)
+        index = _in(directory, "index")
+        return self._suffixed(index, importer) or self._files.source(index, declaration=importer.declaration)
 
     def _through_root_dirs(self, path: str, importer: _Importer) -> str | None:
         for config in importer.configs:
@@ -292,11 +304,12 @@ class Resolver:
                 return found
         if not subpath:
             return self._main(package, directory, importer)
-        path = join(directory, subpath)
-        if path is None:
-            return None
-        found = self._path(path, importer)
-        return found if found is not None else self._source(path, package, importer)
+        versions = package.types_versions(subpath) if package.exports is None else []
+        for path in _paths_in(directory, [subpath, *versions]):
+            found = self._path(path, importer) or self._source(path, package, importer)
+            if found is not None:
+                return found
+        return None
 
     def _exported(
         self, package: Package, directory: str, table: object, key: str, *, importer: _Importer, required: bool
@@ -339,7 +352,14 @@ class Resolver:
         if found is not None:
             return found
         sources = (self._source(path, package, importer) for path in [*paths, index])
-        return next((source for source in sources if source is not None), None)
+        found = next((source for source in sources if source is not None), None)
+        return found if found is not None else self._only_entry(package)
+
+    def _only_entry(self, package: Package) -> str | None:
+        """Return the one source that the package is built from; its bundle may have any name."""
+        entries = self._bundlers.entries(package.directory)
+        found = self._files.source(entries[0][1], declaration=False) if len(entries) == 1 else None
+        return found if found is not None and found.endswith(SOURCE_EXTENSIONS) else None
 
     def _source(self, output: str, package: Package, importer: _Importer) -> str | None:
         """Return the source of a build output that is not in the repository."""

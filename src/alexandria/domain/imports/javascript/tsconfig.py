@@ -58,6 +58,7 @@ class TsConfig:
         root_dir: Directory whose tree `out_dirs` mirror.
         references: The configurations of the projects that it refers to.
         conditions: `customConditions` for the `exports` of packages.
+        suffixes: `moduleSuffixes` before the extension of a file, best first; empty when there is none to try.
         covers: Says whether a path is one of the project's own files.
     """
 
@@ -69,6 +70,7 @@ class TsConfig:
     root_dir: str
     references: tuple[str, ...]
     conditions: tuple[str, ...]
+    suffixes: tuple[str, ...]
     files: tuple[str, ...] | None
     include: tuple[str, ...] | None
     exclude: tuple[str, ...]
@@ -250,6 +252,7 @@ class TsConfigs:
         exclude = places(members["exclude"]) if "exclude" in members else out_dirs
         root_dir = place(options.get("rootDir"))
         conditions = options.get("customConditions")
+        suffixes = options.get("moduleSuffixes")
         return TsConfig(
             path=path,
             base_url=base_url,
@@ -262,6 +265,7 @@ class TsConfigs:
             root_dir=root_dir if root_dir is not None else _common_directory(directory, files, include),
             references=self._references(path),
             conditions=tuple(jsonc.strings(conditions.value)) if conditions else (),
+            suffixes=tuple(jsonc.strings(suffixes.value)) if suffixes else (),
             files=files,
             include=include,
             exclude=exclude,
