@@ -53,6 +53,11 @@ def test_from_import_goes_to_submodules_and_else_to_the_package() -> None:
     }
 
 
+def test_what_the_root_of_the_repository_lacks_is_said_of_a_dot() -> None:
+    outcome = only_outcome({"a.py": "from . import gone\n"}, "a.py")
+    assert (outcome.reason, outcome.tried) == ("./ has no module gone", ("gone.py", "gone/__init__.py"))
+
+
 def test_a_module_called_setup_in_a_package_makes_no_project_of_the_package() -> None:
     files: Files = {
         "pyproject.toml": "",

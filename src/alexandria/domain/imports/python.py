@@ -112,7 +112,7 @@ class _Resolver:
         if parent is None:
             return Outcome(line, specifier, Resolved.EXTERNAL, kind, reason="no such package in the repository")
         tried = tuple(_candidates(missing))
-        where = missing.looked_in[0] if missing.looked_in else "."
+        where = (missing.looked_in[0] if missing.looked_in else "") or "."
         if parent.has_file:
             reason = f"{parent.file or parent.stub} has no submodule {missing.name}"
             return Outcome(line, specifier, Resolved.UNRESOLVED, kind, reason=reason, tried=tried)
