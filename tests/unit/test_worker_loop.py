@@ -21,13 +21,14 @@ from alexandria.adapters.memory.clock import ManualClock
 from alexandria.adapters.memory.job_queue import MemoryJobQueue
 from alexandria.adapters.memory.status_board import MemoryStatusBoard
 from alexandria.adapters.memory.vector_store import MemoryVectorStore
+from alexandria.application import jobs
 from alexandria.application.index import IndexProgress, IndexResult, ProgressListener
 from alexandria.application.jobs import WorkedOff, WorkRules, work_off, work_off_queue
 from alexandria.application.pacing import Backoff, Polling, Timer
 from alexandria.application.presence import Presence
 from alexandria.domain.job import JobRecord, JobState, Phase
 from alexandria.domain.repo_url import RepoUrl
-from alexandria.entrypoints.worker import Stopping, StoreRefusedError, work
+from alexandria.entrypoints.worker import LEAVE_S, Stopping, StoreRefusedError, work
 from alexandria.ports.catalog import CatalogUnavailableError, CatalogVersionError, StaleGenerationError
 from alexandria.ports.job_queue import Claim, JobQueueError, JobQueueUnavailableError, QueueRules, Renewal
 from alexandria.ports.repo_source import RepoUnavailableError
@@ -46,27 +47,35 @@ class Queue(MemoryJobQueue):
     """A queue that can be away, and counts its renewals."""
 
     away = False
+    hangs: OwnTime | None = None  # whose time passes while somebody waits for an answer
+    hanging: asyncio.Event
     renewals = 0
 
-    def _ask(self) -> None:
+    async def _ask(self) -> None:
+        if self.hangs:
+            self.hanging.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.hangs.now_s += jobs.LAST_ANSWER_S * 250  # see the test
         if self.away:
             raise JobQueueUnavailableError("away")
 
     async def claim(self, worker_id: str) -> Claim | None:
-        self._ask()
+        await self._ask()
         return await super().claim(worker_id)
 
     async def renew(self, claim: Claim, *, phase: Phase, fraction: float) -> Renewal:
-        self._ask()
+        await self._ask()
         self.renewals += 1
         return await super().renew(claim, phase=phase, fraction=fraction)
 
     async def complete(self, claim: Claim, record: JobRecord) -> None:
-        self._ask()
+        await self._ask()
         await super().complete(claim, record)
 
     async def release(self, claim: Claim) -> None:
-        self._ask()
+        await self._ask()
         await super().release(claim)
 
 
@@ -387,6 +396,30 @@ async def test_stop_ends_within_a_minute_whatever_hangs(result: IndexResult, pha
     while not running.done():
         await asyncio.wait([running, asyncio.ensure_future(desk.time.run(0.5))], return_when=asyncio.FIRST_COMPLETED)
     assert desk.time.now_s - asked_at <= 45
+    assert [ended.state for ended in desk.ended] == [JobState.QUEUED]
+
+
+@pytest.mark.parametrize("phase", [Phase.TRAINING, Phase.UPLOADING])
+@pytest.mark.parametrize("hangs_from_s", [0, 119])
+async def test_stop_ends_within_a_minute_though_queue_and_board_hang(
+    result: IndexResult, phase: Phase, hangs_from_s: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "LAST_ANSWER_S", jobs.LAST_ANSWER_S / 250)  # the only real seconds here
+    desk = Desk([wait_for(result, phase)])
+    await desk.submit()
+    running = asyncio.ensure_future(desk.run())
+    await desk.begun.wait()
+    await desk.time.run(1 + hangs_from_s)
+    desk.queue.hangs, desk.queue.hanging, desk.board.away = desk.time, asyncio.Event(), True
+    passing = asyncio.ensure_future(desk.time.run(1_000))  # stands still while a call hangs
+    if hangs_from_s:
+        await desk.queue.hanging.wait()  # a heartbeat is under way
+    asked_at = desk.time.now_s
+    desk.stop.set()
+    await running
+    passing.cancel()
+    assert desk.queue.hanging.is_set()
+    assert desk.time.now_s - asked_at + LEAVE_S <= 60
     assert [ended.state for ended in desk.ended] == [JobState.QUEUED]
 
 

@@ -21,7 +21,15 @@ from alexandria.domain.repo_url import RepoUrl
 from alexandria.domain.worker_status import WorkerStatus
 from alexandria.ports.catalog import CatalogUnavailableError, StaleGenerationError
 from alexandria.ports.clock import Clock
-from alexandria.ports.job_queue import Claim, Enqueued, JobQueue, JobQueueError, LeaseLostError, Renewal
+from alexandria.ports.job_queue import (
+    Claim,
+    Enqueued,
+    JobQueue,
+    JobQueueError,
+    JobQueueUnavailableError,
+    LeaseLostError,
+    Renewal,
+)
 from alexandria.ports.repo_source import RepoUnavailableError
 from alexandria.ports.vector_store import VectorStoreUnavailableError
 
@@ -32,7 +40,13 @@ RETRYABLE = (RepoUnavailableError, StaleGenerationError, *STORE_IS_AWAY)
 """Errors of an attempt after which another one may go well."""
 
 FINISH_S = 20.0
-"""Seconds that a worker which is asked to stop gives to what is nearly done, and then again to giving it back."""
+"""Seconds that a worker which is asked to stop gives to what is nearly done, or to telling that it is done."""
+
+GIVE_BACK_S = 10.0
+"""Seconds that it gives to giving a job back."""
+
+LAST_ANSWER_S = 5.0
+"""Seconds that it waits for an answer of the queue, where it would wait for two whole deadlines otherwise."""
 
 MAX_REASON = 2_000
 
@@ -259,7 +273,7 @@ class _Attempt:
                 if stopped_by is not None:
                     return stopped_by
                 await self._say_training()
-            await self._rules.presence.refresh()
+            await self._refresh()
 
     async def _wait(self, work: asyncio.Task[IndexResult], finish_by: float | None) -> None:
         """Wait for the first of: the end of `work`, a new phase, the next thing that is due, the wish to stop."""
@@ -284,7 +298,7 @@ class _Attempt:
         self._phase_changed.clear()
         place = self._place
         try:
-            renewal = await self._rules.queue.renew(self._claim, phase=place.phase, fraction=_share(place))
+            renewal = await self._ask(self._rules.queue.renew(self._claim, phase=place.phase, fraction=_share(place)))
         except LeaseLostError as error:
             return error
         except JobQueueError as error:
@@ -304,7 +318,7 @@ class _Attempt:
     async def _say_training(self) -> None:
         place, job = self._place, self._claim.job
         status = WorkerStatus.training(job.repo.url)
-        await self._rules.presence.say(status, job_id=job.id, phase=place.phase, fraction=_share(place))
+        await self._say(status, job_id=job.id, phase=place.phase, fraction=_share(place))
 
     async def _complete(self, result: IndexResult) -> WorkedOff:
         record = _with_result(self._record(JobState.COMPLETE), result)
@@ -313,7 +327,7 @@ class _Attempt:
         except (LeaseLostError, _UntoldError) as error:
             return await self._lost(error)
         logger.info("job complete", extra=_facts(record, result))
-        await self._rules.presence.say(WorkerStatus.idle())
+        await self._say(WorkerStatus.idle())
         return WorkedOff(self._claim.job, JobState.COMPLETE, record)
 
     async def _cancelled(self) -> WorkedOff:
@@ -323,7 +337,7 @@ class _Attempt:
         except (LeaseLostError, _UntoldError) as error:
             return await self._lost(error)
         logger.info("job cancelled", extra={"duration_seconds": round(record.duration_seconds, 3)})
-        await self._rules.presence.say(WorkerStatus.idle())
+        await self._say(WorkerStatus.idle())
         return WorkedOff(self._claim.job, JobState.CANCELLED, record, record.reason)
 
     async def _failed(self, error: BaseException) -> WorkedOff:
@@ -343,7 +357,7 @@ class _Attempt:
             extra={"duration_seconds": round(record.duration_seconds, 3), "again": state is JobState.QUEUED},
             exc_info=None if isinstance(error, AlexandriaError) else error,
         )
-        await self._rules.presence.say(WorkerStatus.error(reason))
+        await self._say(WorkerStatus.error(reason))
         ended = record if state is JobState.FAILED else None
         return WorkedOff(self._claim.job, state, ended, reason, isinstance(error, STORE_IS_AWAY))
 
@@ -359,19 +373,19 @@ class _Attempt:
     async def _give_back(self) -> WorkedOff:
         """Give the job back; if the queue does not hear of it, the lease lapses and the attempt counts."""
         try:
-            await self._tell(lambda: self._rules.queue.release(self._claim), within_s=FINISH_S)
+            await self._tell(lambda: self._rules.queue.release(self._claim), within_s=GIVE_BACK_S)
         except (LeaseLostError, _UntoldError) as error:
             return await self._lost(error)
         logger.info("job given back")
-        await self._rules.presence.say(WorkerStatus.idle())
+        await self._say(WorkerStatus.idle())
         return WorkedOff(self._claim.job, JobState.QUEUED, None, "given back: the worker stops")
 
     async def _lost(self, error: AlexandriaError) -> WorkedOff:
         logger.warning("job let go: %s", error)
-        await self._rules.presence.say(WorkerStatus.idle())
+        await self._say(WorkerStatus.idle())
         return WorkedOff(self._claim.job, JobState.QUEUED, None, str(error))
 
-    async def _tell(self, call: Callable[[], Awaitable[T]], within_s: float = math.inf) -> T:
+    async def _tell(self, call: Callable[[], Coroutine[Any, Any, T]], within_s: float = math.inf) -> T:
         """Tell the queue how the attempt ended, again and again while it does not answer.
 
         Raises:
@@ -383,7 +397,7 @@ class _Attempt:
         until = min(self._lapses_at, self._timer.monotonic() + within_s)
         while True:
             try:
-                return await call()
+                return await self._ask(call())
             except LeaseLostError:
                 raise
             except JobQueueError as error:
@@ -402,6 +416,33 @@ class _Attempt:
                 await self._timer.sleep(wait_s)
             else:
                 await pause(self._timer, wait_s, until=self._rules.stop)
+            await self._refresh()
+
+    async def _ask(self, call: Coroutine[Any, Any, T]) -> T:
+        """Return what the queue answers, or say that it is away if the worker shall stop and it does not answer soon.
+
+        A call that is given up has its one effect or none, as one whose answer was lost.
+        """
+        asked, stop = asyncio.ensure_future(call), asyncio.ensure_future(self._rules.stop.wait())
+        try:
+            await asyncio.wait([asked, stop], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([asked], timeout=LAST_ANSWER_S)
+            if not asked.done():
+                raise JobQueueUnavailableError(f"no answer within {LAST_ANSWER_S:g} s, and the worker stops")
+            return asked.result()
+        finally:
+            for one in (asked, stop):
+                one.cancel()
+            await asyncio.gather(asked, stop, return_exceptions=True)
+
+    async def _say(self, status: WorkerStatus, **place: Any) -> None:
+        """Put up a word, unless the worker shall stop: then its last one comes soon, and a board may hang."""
+        if not self._rules.stop.is_set():
+            await self._rules.presence.say(status, **place)
+
+    async def _refresh(self) -> None:
+        """Put up what is due, as `_say` does."""
+        if not self._rules.stop.is_set():
             await self._rules.presence.refresh()
 
     def _record(self, state: JobState, reason: str = "") -> JobRecord:
