@@ -29,7 +29,7 @@ MANY = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCh
 
 @pytest.fixture(scope="module", autouse=True)
 def short_trainings() -> Iterator[None]:
-    """Ten steps, not two hundred: what holds for any graph holds after any number of them."""
+    """Ten steps, not a hundred: what holds for any graph holds after any number of them."""
     patch = pytest.MonkeyPatch()
     patch.setattr("alexandria.adapters.pyg.model.FEWEST_STEPS", 10)
     yield

@@ -265,6 +265,21 @@ def test_training_by_pygs_loop_and_by_fit_reach_the_same_loss() -> None:
     assert fitted[-1] < fitted[0]
 
 
+@pytest.mark.parametrize(
+    ("nodes", "walks_per_step", "epochs", "steps"),
+    [(3, 1250, 2, 2 * 30), (90, 1250, 10, 100), (150, 1250, 10, 150), (300, 1250, 10, 200), (300, 100, 10, 300)],
+)
+def test_small_graphs_have_fewer_steps_not_smaller_ones(
+    nodes: int, walks_per_step: int, epochs: int, steps: int
+) -> None:
+    ring = torch.stack([torch.arange(nodes), (torch.arange(nodes) + 1) % nodes])
+    model = FusedNode2Vec(ring, 4, 3, 2, walks_per_node=10, num_nodes=nodes)
+    taken: list[float] = []
+    model.fit(epochs, walks_per_step=walks_per_step, between_steps=taken.append)
+    assert len(taken) == steps
+    assert taken == sorted(taken)
+
+
 def test_isolated_nodes_stay_zero_and_out_of_training() -> None:
     model = model_of(num_nodes=40)
     assert model.linked.tolist() == list(range(30))
