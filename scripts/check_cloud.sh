@@ -40,4 +40,5 @@ tests=(tests/unit tests/deployment tests/integration/upstash tests/integration/r
 [ ! -d tests/integration/api ] || tests+=(tests/integration/api)
 # Indexing is the other half's.
 "$venv/bin/python" -m pytest "${tests[@]}" --ignore tests/unit/test_index.py --ignore tests/unit/test_jobs.py \
-    --ignore tests/unit/test_failing_stores.py --ignore tests/integration/api/test_serve.py "$@"
+    --ignore tests/unit/test_failing_stores.py --ignore tests/unit/test_presentation.py \
+    --ignore tests/integration/api/test_serve.py "$@"
