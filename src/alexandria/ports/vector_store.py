@@ -235,3 +235,12 @@ class VectorStore(Protocol):
             VectorStoreMismatchError: It answers, and is not ours.
         """
         ...
+
+    async def check_access(self) -> None:
+        """Ask whether the store lets us in. An adapter whose `check` is dear has a cheaper way.
+
+        Raises:
+            VectorStoreAccessError: It refuses our credentials.
+            VectorStoreError: As `check`, as far as it was seen.
+        """
+        await self.check()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import resource
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,7 +17,9 @@ from integration.api.running import ADMIN, API, Cloud, cpu_s, free_port, rss_mb,
 from support.command import environment
 
 MAX_START_MB = 80
-MAX_START_CPU_S = 0.6
+# 0.6 s is what was asked for, on a machine where the frameworks that were named take 0.27 s of it; others are slower.
+MAX_START_TO_FRAMEWORKS = 2.2
+FRAMEWORKS = "import fastapi, pydantic_settings, uvicorn"
 
 HEAVY = ("torch", "torch_geometric", "tree_sitter", "numpy", "pandas", "scipy", "qdrant_client", "grpc", "sqlite3")
 HEAVY_OF_OURS = ("adapters.git", "adapters.pyg", "adapters.tree_sitter", "adapters.sqlite", "entrypoints.cli")
@@ -127,6 +131,14 @@ def test_a_password_that_postgresql_refuses_ends_the_start(cloud: Cloud) -> None
     assert "wrong-password" not in "".join(lines)
 
 
+def test_a_key_that_qdrant_refuses_ends_the_start(cloud: Cloud) -> None:
+    lines = refused(cloud.data, cloud.variables(QDRANT_API_KEY="not-the-key-at-all"))
+    errors = [json.loads(line)["event"] for line in lines if '"error"' in line]
+    assert len(errors) == 1
+    assert "vector_store: Qdrant does not let us in (401)" in errors[0]
+    assert "not-the-key-at-all" not in "".join(lines)
+
+
 def test_a_database_that_is_away_does_not_stop_the_start(cloud: Cloud) -> None:
     nobody = f"postgresql://u:p@127.0.0.1:{free_port()}/x"
     with running_api(cloud.data, cloud.variables(DATABASE_URL=nobody)) as api, api.client(**ADMIN) as client:
@@ -193,11 +205,18 @@ def test_the_hook_sees_what_is_imported(cloud: Cloud) -> None:
 
 def test_it_starts_in_little_memory_and_time(cloud: Cloud) -> None:
     # CPU time and not the clock; still, neighbours on the same core make it longer, so the best of some counts.
-    used_s = []
-    for _ in range(4):
+    ratios: list[float] = []
+    while len(ratios) < 5 and min(ratios, default=math.inf) > MAX_START_TO_FRAMEWORKS:
+        frameworks_s = cpu_s_of_import()
         with running_api(cloud.data, cloud.variables()) as api:
-            used_s.append(cpu_s(api.process.pid))
+            ratios.append(cpu_s(api.process.pid) / frameworks_s)
             assert rss_mb(api.process.pid) <= MAX_START_MB
-        if used_s[-1] <= MAX_START_CPU_S:
-            break
-    assert min(used_s) <= MAX_START_CPU_S
+    assert min(ratios) <= MAX_START_TO_FRAMEWORKS
+
+
+def cpu_s_of_import() -> float:
+    """Return the CPU seconds of a process that imports the frameworks and ends."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-c", FRAMEWORKS], env=environment(Path()), check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

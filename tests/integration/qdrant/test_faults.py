@@ -225,6 +225,29 @@ async def test_a_wrong_key_is_refused_and_not_shown(server: QdrantServer, key: s
     assert not key or key not in str(caught.value)
 
 
+@pytest.mark.parametrize(("key", "lets_in"), [(API_KEY, True), ("", False), ("another", False)])
+async def test_access_is_told_without_a_collection(server: QdrantServer, key: str, lets_in: bool) -> None:
+    async with QdrantVectorStore(server.url, api_key=key) as store:
+        if lets_in:
+            await store.check_access()
+            return
+        with pytest.raises(VectorStoreAccessError, match="check the API key") as caught:
+            await store.check_access()
+    assert not key or key not in str(caught.value)
+
+
+async def test_access_of_a_server_that_is_silent_or_gone_is_not_refused(server: QdrantServer) -> None:
+    async with QdrantVectorStore(server.url, api_key=API_KEY, timeout_s=0.2) as store:
+        server.faults.append(Fault.HANG)
+        with pytest.raises(VectorStoreUnavailableError, match=r"within 0.2 s"):
+            await store.check_access()
+    async with rest_server() as gone:
+        url = gone.url
+    async with QdrantVectorStore(url, api_key=API_KEY) as store:
+        with pytest.raises(VectorStoreUnavailableError, match="cannot be reached"):
+            await store.check_access()
+
+
 @pytest.mark.parametrize("url", ["http://qdrant.example:6333", "http://10.0.0.1:6333", "qdrant.example", "ftp://h"])
 async def test_an_address_in_the_clear_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="https://"):

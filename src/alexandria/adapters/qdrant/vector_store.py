@@ -181,6 +181,12 @@ class QdrantVectorStore(_PointStore):
 
         return open_remote(self._collection, self._url, self._api_key, self._timeout_s)
 
+    async def check_access(self) -> None:
+        """See the port; over HTTP alone, without the client."""
+        from alexandria.adapters.qdrant.access import check_access  # noqa: PLC0415 (httpx, of use to the remote way only)
+
+        await check_access(self._url, self._collection, api_key=self._api_key, timeout_s=self._timeout_s)
+
 
 class LocalQdrantVectorStore(_PointStore):
     """The local mode of Qdrant's client: no server, exact, slower than SQLite here; for those who want it.

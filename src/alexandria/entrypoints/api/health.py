@@ -76,14 +76,12 @@ async def _examine(name: str, check: Check, deadline_s: float) -> StoreHealth:
 
 
 async def refusals(plane: ControlPlane) -> list[str]:
-    """Return a sentence for each store that answers and does not let us in; none for what cannot be reached.
-
-    The vector store is not asked: its client alone takes 50 MB and half a second to load, which an API
-    that is only asked for jobs never needs. `/health` asks it.
-    """
+    """Return a sentence for each store that answers and does not let us in; none for what cannot be reached."""
     deadline_s = plane.settings.store_timeout_seconds + _DEADLINE_MARGIN_S
     examined = await asyncio.gather(
-        _examine("queue", plane.queue.check, deadline_s), _examine("database", plane.catalog.check, deadline_s)
+        _examine("queue", plane.queue.check, deadline_s),
+        _examine("database", plane.catalog.check, deadline_s),
+        _examine("vector_store", plane.vectors.check_access, deadline_s),
     )
     return [f"{one.name}: {one.error}" for one in examined if _is_refusal(one.error)]
 
