@@ -37,7 +37,7 @@ from contract.stores import (
 
 # The catalog is shared by the examples of a property; each of them has a repository of its own.
 with_examples = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 # app → core → base, app → base, test → app; alone stands by itself

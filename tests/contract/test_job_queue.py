@@ -967,7 +967,7 @@ ADDRESSES = st.builds(
 
 
 @PER_STORE
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(addresses=st.lists(ADDRESSES, min_size=1, max_size=6))
 def test_property_01_valid_url_that_was_submitted_is_in_the_queue_and_answered_with_id_and_position(
     opener: Opener, addresses: list[str]
@@ -990,7 +990,7 @@ def test_property_01_valid_url_that_was_submitted_is_in_the_queue_and_answered_w
 
 
 @PER_STORE
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(endings=st.lists(st.sampled_from(list(JobState)[2:]), min_size=101, max_size=104), length=st.integers(1, 100))
 def test_property_10_history_holds_the_latest_records(opener: Opener, endings: list[JobState], length: int) -> None:
     async def scenario() -> None:
@@ -1013,7 +1013,7 @@ def test_property_10_history_holds_the_latest_records(opener: Opener, endings: l
 
 
 @PER_STORE
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(cap=st.integers(1, 12), submitted=st.lists(st.integers(0, 20), max_size=30))
 def test_property_16_cap_is_enforced(opener: Opener, cap: int, submitted: list[int]) -> None:
     async def scenario() -> None:
@@ -1035,7 +1035,7 @@ def test_property_16_cap_is_enforced(opener: Opener, cap: int, submitted: list[i
 
 
 @PER_STORE
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(ttl_s=st.integers(1, 2 * DAY_S), pauses_s=st.lists(st.integers(0, DAY_S), min_size=1, max_size=8))
 def test_property_18_stale_jobs_are_skipped_and_recorded(opener: Opener, ttl_s: int, pauses_s: list[int]) -> None:
     async def scenario() -> None:

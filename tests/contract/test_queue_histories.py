@@ -404,7 +404,6 @@ def long_as(histories: int, steps: int) -> settings:
     return settings(
         max_examples=histories,
         stateful_step_count=steps,
-        deadline=None,
         suppress_health_check=[HealthCheck.too_slow],  # each step is compared in full
     )
 

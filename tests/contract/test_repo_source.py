@@ -437,7 +437,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
         yield shelf
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(starts=st.lists(few_steps, min_size=2, max_size=3))
 def test_property_13_concurrent_clones_use_different_directories(published: Shelf, starts: list[int]) -> None:
     async def start(steps: int, stack: AsyncExitStack) -> SourceTree:
@@ -456,7 +456,7 @@ def test_property_13_concurrent_clones_use_different_directories(published: Shel
     asyncio.run(run())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(jobs=st.lists(st.tuples(outcomes, few_steps), min_size=1, max_size=2))
 def test_property_14_directories_are_gone_after_a_job_finished_or_failed(
     published: Shelf, jobs: list[tuple[str, int]]
@@ -469,7 +469,7 @@ def test_property_14_directories_are_gone_after_a_job_finished_or_failed(
     assert processes_with(str(published.scratch)) == []
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(files=st.dictionaries(paths, st.binary(max_size=200), min_size=1, max_size=6))
 def test_any_files_come_back_as_they_were_written(
     tmp_path_factory: pytest.TempPathFactory, files: dict[str, bytes]

@@ -169,7 +169,7 @@ PUBLICATIONS = st.tuples(st.sampled_from(["a", "b", "c"]), STATUSES, st.integers
 
 
 @PER_STORE
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(publications=st.lists(PUBLICATIONS, max_size=12))
 def test_board_reads_as_a_plain_list_of_publications_does(
     opener: Opener, publications: list[tuple[str, WorkerStatus, int, int]]
@@ -197,7 +197,7 @@ def test_board_reads_as_a_plain_list_of_publications_does(
 
 
 @PER_STORE
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(statuses=st.lists(st.one_of(st.text(), st.characters()).map(WorkerStatus.error) | STATUSES, max_size=8))
 def test_property_04_status_that_is_read_is_the_stored_value(opener: Opener, statuses: list[WorkerStatus]) -> None:
     async def scenario() -> None:

@@ -261,9 +261,7 @@ class StoresMachine(RuleBasedStateMachine):
 
 def try_histories(deployment: Deployment, *, examples: int, steps: int) -> None:
     machine = type("Machine", (StoresMachine,), {"deployment": deployment})
-    run_state_machine_as_test(
-        machine, settings=settings(max_examples=examples, stateful_step_count=steps, deadline=None)
-    )
+    run_state_machine_as_test(machine, settings=settings(max_examples=examples, stateful_step_count=steps))
 
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)

@@ -85,7 +85,7 @@ async def cloned_graph(mirror: Path) -> CodeGraph:
     return await read_code_graph(REPO, source=source, parser=TreeSitterParser(processes=1), selection=Selection())
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(files=FILES.filter(lambda files: any(extension_of(path) in TEXTS for path in files)))
 def test_property_05_every_source_file_of_a_cloned_repository_is_parsed_and_is_a_node(
     mirror: Path, files: dict[str, bool]
@@ -130,7 +130,7 @@ PATHS = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_
 ENTRIES = st.dictionaries(PATHS, st.tuples(st.booleans(), st.sampled_from(Language)), min_size=1, max_size=12)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(entries=ENTRIES, owner=st.from_regex(r"[a-z][a-z0-9]{0,10}", fullmatch=True))
 def test_property_08_all_are_stored_with_file_path_and_repo_url(
     qdrant: Stored, entries: dict[str, tuple[bool, Language]], owner: str
@@ -183,7 +183,7 @@ def faults_of(field: str, value: str) -> str:
     return ""
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(field=st.sampled_from(sorted(IN_THE_CLEAR)), elsewhere=ELSEWHERE, here=HERE)
 def test_property_12_what_leaves_this_machine_is_encrypted(field: str, elsewhere: str, here: str) -> None:
     refused = faults_of(field, IN_THE_CLEAR[field].format(elsewhere))
@@ -193,7 +193,7 @@ def test_property_12_what_leaves_this_machine_is_encrypted(field: str, elsewhere
     assert not faults_of(field, IN_THE_CLEAR[field].format(here))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     host=st.sampled_from(["github.com", "GitLab.com", "codeberg.org"]),
     form=st.sampled_from(["{}/u/r", "https://{}/u/r", "https://{}/u/r.git", "git@{}:u/r.git", "http://{}/u/r"]),

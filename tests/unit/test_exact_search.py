@@ -9,7 +9,7 @@ from alexandria.domain.directions import nearest_rows, unit_rows
 from alexandria.domain.reach import depths_from
 from alexandria.domain.sorted_paths import index_of, prefix_range
 
-many = settings(max_examples=200, deadline=None)
+many = settings(max_examples=200)
 PATHS = st.lists(st.text("ab/Aä𝄞", max_size=4), unique=True).map(sorted)
 FLOATS = st.floats(allow_nan=False, allow_infinity=False, width=32)
 

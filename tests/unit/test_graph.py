@@ -23,7 +23,7 @@ def graph_of(edges: list[tuple[str, str, EdgeKind]], extra: Collection[str] = ()
     return DependencyGraph.from_edges(dict.fromkeys(files, Language.PYTHON), edges)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(EDGES, st.sets(PATHS))
 def test_graph_holds_exactly_the_pairs_given_with_their_strongest_kind(
     edges: list[tuple[str, str, EdgeKind]], extra: set[str]
@@ -42,7 +42,7 @@ def test_graph_holds_exactly_the_pairs_given_with_their_strongest_kind(
     assert list(graph.files) == sorted({p for a, b, _ in edges for p in (a, b)} | extra)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(EDGES, st.sets(PATHS), st.randoms(use_true_random=False))
 def test_graph_does_not_depend_on_the_order_of_its_edges(
     edges: list[tuple[str, str, EdgeKind]], extra: set[str], random: object
@@ -55,7 +55,7 @@ def test_graph_does_not_depend_on_the_order_of_its_edges(
     assert np.array_equal(one.kinds, other.kinds)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(EDGES, st.sets(PATHS))
 def test_isolated_files_are_exactly_those_that_no_edge_names(
     edges: list[tuple[str, str, EdgeKind]], extra: set[str]

@@ -65,7 +65,7 @@ def test_final_states_are_those_without_a_way_out(state: JobState) -> None:
     assert state.is_final is not any(before is state for before, _ in TRANSITIONS)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(events=st.lists(st.sampled_from(JobEvent), max_size=30))
 def test_attempt_is_the_number_of_claims_less_those_given_back(events: list[JobEvent]) -> None:
     job, made = JOB, []
@@ -80,7 +80,7 @@ def test_attempt_is_the_number_of_claims_less_those_given_back(events: list[JobE
     assert sum(job.state.is_final for _ in made) in {0, len(made)}
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(ttl_s=st.integers(1, 10**6), age_us=st.integers(-(10**12), 10**12), state=st.sampled_from(JobState))
 @example(86_400, 86_400 * 10**6 - 10**6, JobState.QUEUED)
 @example(86_400, 86_400 * 10**6, JobState.QUEUED)
@@ -149,7 +149,7 @@ RECORDS = st.builds(
 RECORD = JobRecord("a", FLASK.url, JobState.COMPLETE, NOW)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(record=RECORDS)
 def test_record_comes_back_from_its_json_as_it_was(record: JobRecord) -> None:
     text = record_to_json(record)
@@ -158,7 +158,7 @@ def test_record_comes_back_from_its_json_as_it_was(record: JobRecord) -> None:
     assert record_from_json(text) == record_from_json(text.encode()) == record
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(record=RECORDS)
 def test_property_09_record_has_the_fields_that_were_asked_for(record: JobRecord) -> None:
     names = {"repo_url", "status", "duration_seconds", "files_processed", "embeddings_generated", "timestamp"}
@@ -201,7 +201,7 @@ def test_json_with_a_wrong_value_is_no_record(name: str, value: object) -> None:
         record_from_json(json.dumps(values))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(text=st.text() | st.binary() | st.recursive(st.none() | st.text() | FINITE, st.lists).map(json.dumps))
 @example("[" * 100_000)
 @example("{}")
@@ -293,7 +293,7 @@ def test_delay_before_a_retry_doubles_and_is_not_below_0() -> None:
 # Ids
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(now=MOMENTS, random=st.binary(min_size=10, max_size=10))
 @example(datetime(9999, 12, 31, 23, 59, 59, 999_999, UTC), b"\xff" * 10)
 @example(datetime(1970, 1, 1, tzinfo=UTC), bytes(10))
@@ -306,7 +306,7 @@ def test_id_is_a_uuid_of_version_7_with_the_milliseconds_in_front(now: datetime,
     assert uuid.int & mask & (1 << 80) - 1 == int.from_bytes(random) & mask  # 74 bits of randomness are kept
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(first=MOMENTS, second=MOMENTS, random=st.binary(min_size=20, max_size=20))
 def test_ids_sort_by_time(first: datetime, second: datetime, random: bytes) -> None:
     a, b = job_id_at(first, random[:10]), job_id_at(second, random[10:])

@@ -12,7 +12,7 @@ from alexandria.ports.packed import PackedLanguages, PackedPaths
 from contract.stores import graph_of
 
 TEXTS = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=8)
-many = settings(max_examples=200, deadline=None)
+many = settings(max_examples=200)
 
 
 @many

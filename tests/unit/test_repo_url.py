@@ -46,7 +46,7 @@ def spellings(draw: st.DrawFn, host: str, path: str) -> str:
     return f"{spaces}{prefix}{host}{separator}{path}{suffix}{spaces}"
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(data=st.data(), place=PLACES)
 def test_every_spelling_of_a_repository_gives_the_same_value(data: st.DataObject, place: tuple[str, str]) -> None:
     host, path = place
@@ -55,14 +55,14 @@ def test_every_spelling_of_a_repository_gives_the_same_value(data: st.DataObject
     assert RepoUrl.parse(first).key == f"{host}/{path}"
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(data=st.data(), host=PUBLIC_HOSTS, path=OWNER_AND_NAME)
 def test_every_public_host_is_accepted_where_any_is_allowed(data: st.DataObject, host: str, path: str) -> None:
     repo = RepoUrl.parse(data.draw(spellings(host, path)), allowed_hosts=ANY)
     assert (repo.host, repo.url) == (host, f"https://{host}/{path}")
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(data=st.data(), host=PUBLIC_HOSTS, path=OWNER_AND_NAME)
 def test_host_that_is_not_in_the_list_is_refused(data: st.DataObject, host: str, path: str) -> None:
     assume(host not in DEFAULT_HOSTS)
@@ -70,7 +70,7 @@ def test_host_that_is_not_in_the_list_is_refused(data: st.DataObject, host: str,
         RepoUrl.parse(data.draw(spellings(host, path)))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(data=st.data(), place=PLACES)
 def test_canonical_form_is_a_fixed_point(data: st.DataObject, place: tuple[str, str]) -> None:
     repo = RepoUrl.parse(data.draw(spellings(*place)))
@@ -245,7 +245,7 @@ def ipv4_spellings(draw: st.DrawFn) -> str:
     )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(host=st.one_of(ipv4_spellings(), st.ip_addresses(v=6).map(lambda ip: f"[{ip}]"), st.ip_addresses(v=6).map(str)))
 def test_ip_literal_in_any_spelling_is_refused(host: str) -> None:
     assert_refused(f"https://{host}/u/r")
@@ -253,7 +253,7 @@ def test_ip_literal_in_any_spelling_is_refused(host: str) -> None:
     assert_refused(f"git@{host}:u/r")
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(place=PLACES, at=st.integers(0), foreign=st.characters(exclude_characters=ALNUM + "._-/~: @", codec=None))
 def test_foreign_character_anywhere_inside_is_refused(place: tuple[str, str], at: int, foreign: str) -> None:
     url = f"https://{place[0]}/{place[1]}"
@@ -261,14 +261,14 @@ def test_foreign_character_anywhere_inside_is_refused(place: tuple[str, str], at
     assert_refused(url[:at] + foreign + url[at:])
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(place=PLACES, user=st.text(ALNUM, max_size=8), password=st.none() | st.text(ALNUM + "%", max_size=8))
 def test_credentials_are_refused(place: tuple[str, str], user: str, password: str | None) -> None:
     credentials = user if password is None else f"{user}:{password}"
     assert_refused(f"https://{credentials}@{place[0]}/{place[1]}")
 
 
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 @given(text=st.text())
 @example("https://github.com/u/r")
 def test_whatever_is_accepted_is_a_plain_https_address(text: str) -> None:
@@ -282,7 +282,7 @@ def test_whatever_is_accepted_is_a_plain_https_address(text: str) -> None:
     assert RepoUrl.parse(repo.url, allowed_hosts=ANY) == repo
 
 
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 @given(
     text=st.lists(
         st.sampled_from(["https://", "git@", "github.com", "/", ":", "u", "..", ".git", "@", "-", "%2e", ".", "a"])
@@ -348,7 +348,6 @@ def test_path_that_is_relative_unresolved_or_no_text_is_refused(path: str) -> No
         LocalRepo(Path(path))
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(min_size=1).filter(lambda s: "/" not in s and s not in {".", ".."}), min_size=1, max_size=4))
 def test_key_of_a_local_repository_can_be_stored_and_makes_it_again(parts: list[str]) -> None:
     try:
@@ -364,7 +363,7 @@ def test_key_of_a_local_repository_can_be_stored_and_makes_it_again(parts: list[
 REF_CHARACTERS = st.characters(min_codepoint=32, max_codepoint=127) | st.sampled_from("aa//..--@@##++__")
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(ref=st.text(REF_CHARACTERS, min_size=1, max_size=12))
 @example("v1.0.0-rc.1+build")
 @example("feature/a#1")

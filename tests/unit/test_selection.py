@@ -134,7 +134,7 @@ GLOBS = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.lists(NAMES, min_size=1, max_size=4), min_size=1, max_size=8), GLOBS)
 def test_globs_agree_with_git(
     tmp_path_factory: pytest.TempPathFactory, paths: list[list[str]], parts: list[str]
@@ -156,7 +156,7 @@ def test_globs_agree_with_git(
     assert left_out(*files, exclude=(glob,)) == set(asked.stdout.split("\n")) - {""}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.frozensets(PATHS, max_size=10),
     st.lists(st.text(string.printable, max_size=8), max_size=3),

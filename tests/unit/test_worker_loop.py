@@ -194,7 +194,7 @@ def wait_for(result: IndexResult, phase: Phase = Phase.TRAINING) -> Step:
 ENDINGS = st.sampled_from(["complete", "error", "away", "bug"])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(endings=st.lists(ENDINGS, max_size=6), pauses_s=st.lists(st.sampled_from([0.0, 30.0, 100.0]), min_size=6))
 def test_property_02_status_goes_from_idle_to_training_to_idle_or_error(
     result: IndexResult, endings: list[str], pauses_s: list[float]
@@ -231,7 +231,7 @@ def test_property_02_status_goes_from_idle_to_training_to_idle_or_error(
     asyncio.run(run())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(loss=st.floats(), ending=ENDINGS)
 def test_property_09_record_of_an_ended_job_has_every_field(result: IndexResult, loss: float, ending: str) -> None:
     finished = replace(result, snapshot=replace(result.snapshot, final_loss=loss))

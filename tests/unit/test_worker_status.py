@@ -23,7 +23,7 @@ def test_statuses_have_their_fixed_words() -> None:
     assert str(WorkerStatus.error("the clone failed")) == "Error: the clone failed"
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(text=ANY_TEXT, make=st.sampled_from([WorkerStatus.training, WorkerStatus.error]))
 @example("\n" * 2000 + "late", WorkerStatus.error)
 def test_property_11_status_has_one_of_the_forms(text: str, make: object) -> None:
@@ -34,7 +34,7 @@ def test_property_11_status_has_one_of_the_forms(text: str, make: object) -> Non
     assert WorkerStatus(status.text.encode().decode()) == status
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     text=ANY_TEXT | st.sampled_from(["", "Idle ", "idle", "Error:", "Error: ", "Training Graph on  ", "Error: a\nb"])
 )
@@ -55,7 +55,6 @@ def test_text_of_no_form_is_refused(text: str) -> None:
         WorkerStatus(text)
 
 
-@settings(deadline=None)
 @given(message=st.text(min_size=MAX_MESSAGE_LENGTH, max_size=3 * MAX_MESSAGE_LENGTH))
 def test_error_is_cut(message: str) -> None:
     assert len(WorkerStatus.error(message).text) <= len("Error: ") + MAX_MESSAGE_LENGTH

@@ -80,7 +80,6 @@ def every_case(api: RunningApi, cloud: Cloud, operation: Any, cases: int) -> Non
     @seed(20261121)
     @settings(
         max_examples=cases,
-        deadline=None,
         database=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),

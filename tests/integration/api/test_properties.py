@@ -27,9 +27,7 @@ LONGEST_OF_HTTPX = 60_000
 REFUSED = {400, 413, 414, 431}
 """The address, or what carries it, is not as it may be."""
 
-quickly = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+quickly = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 SEEDS = st.integers(0, 2**32)
 NAMES = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,20}", fullmatch=True)
 NOT_HOSTS = ["example.org", "github.co", "githubb.com", "localhost", "10.0.0.1"]

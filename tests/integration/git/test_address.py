@@ -80,14 +80,14 @@ def test_a_name_without_an_address_is_refused() -> None:
         check_public("host.example.org", [])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.ip_addresses(v=4))
 def test_an_ipv4_address_is_judged_the_same_inside_ipv6(address: ipaddress.IPv4Address) -> None:
     assert is_public(str(address)) == is_public(f"::ffff:{address}")
     assert is_public(str(address)) == is_public(str(ipaddress.IPv6Address((0x64FF9B << 96) | int(address))))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.ip_addresses())
 def test_no_private_address_is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
     if address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified:
@@ -214,7 +214,7 @@ def test_a_redirect_on_the_same_host_keeps_the_pin(location: str, url: str) -> N
     assert redirected(target, location) == Target(url, "https", target.config)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.text(max_size=60)
     | st.from_regex(r"(https?:)?//[a-z.@:0-9\[\]\\]{0,20}/[a-z/.%]{0,20}(/info/refs)?", fullmatch=True)

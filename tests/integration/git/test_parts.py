@@ -52,7 +52,7 @@ def test_a_fetch_goes_from_counting_to_the_end() -> None:
     assert "Receiving" not in words
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(cuts=st.lists(st.integers(0, len(TRANSCRIPT)), max_size=10).map(sorted))
 def test_progress_does_not_depend_on_how_it_is_cut(cuts: list[int]) -> None:
     edges = [0, *cuts, len(TRANSCRIPT)]
@@ -64,7 +64,7 @@ lines = st.sampled_from(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(chunks=st.lists(lines | st.binary(max_size=50), max_size=40))
 def test_progress_never_falls_and_stays_a_share_whatever_is_said(chunks: list[bytes]) -> None:
     seen, _ = listen(*chunks)
@@ -115,7 +115,7 @@ def test_what_the_host_says_does_not_choose_the_error() -> None:
     assert type(error) is RepoUnavailableError
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(max_size=200))
 def test_any_text_becomes_one_printable_line(text: str) -> None:
     line = one_line(text, at_most=50)
@@ -132,7 +132,7 @@ def test_credentials_are_taken_out_of_a_line(text: str) -> None:
     assert "s3cret" not in one_line(text)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(min_size=1, max_size=40))
 def test_any_name_is_either_a_path_that_can_be_printed_and_stored_or_is_counted(name: bytes) -> None:
     listing = Listing(SourceLimits(path_length=30))

@@ -178,7 +178,7 @@ def _import(draw: st.DrawFn, file: File, packages: list[Package], edges: dict[tu
         file.body.append(draw(st.sampled_from(NO_USES)).format(local, hidden) + "\n")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(repositories())
 def test_generated_repositories_have_the_edges_they_were_made_with(
     made: tuple[dict[str, str], dict[tuple[str, str], str]],
@@ -188,7 +188,7 @@ def test_generated_repositories_have_the_edges_they_were_made_with(
     assert edges_of(files) == edges
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(repositories(), st.sampled_from(("\r\n", "\n\n", "\n// x\n")))
 def test_line_ends_and_comments_change_no_edge(
     made: tuple[dict[str, str], dict[tuple[str, str], str]], line_end: str
@@ -205,7 +205,7 @@ defer go goto := = . , ; : ( ) { } [ ] * & <- ... "a/b" `x` 'c' 1 _ x y Name ini
 TOKENS = st.sampled_from([*SOUP.split(), "\n", "\r\n", "\x00", "\ufeff"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.one_of(st.binary(max_size=200), st.lists(TOKENS, max_size=60).map(lambda words: " ".join(words).encode())))
 def test_reading_never_raises_and_says_only_names(content: bytes) -> None:
     facts = read("p/a.go", Language.GO, content)
@@ -233,7 +233,7 @@ MANIFESTS = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.dictionaries(st.tuples(WHERE, st.sampled_from(["go.mod", "go.work"])).map("".join), MANIFESTS, max_size=4),
     st.dictionaries(

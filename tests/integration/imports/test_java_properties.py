@@ -139,7 +139,7 @@ def connect(draw: st.DrawFn, repository: Repository, file: File) -> None:
             repository.edge(file, other, "implicit" if other.package == file.package else "import")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(repositories())
 def test_generated_repository_has_the_edges_that_it_was_generated_with(repository: Repository) -> None:
     assert edges_of(repository.text()) == repository.edges
@@ -155,7 +155,7 @@ fragments = st.sampled_from([*WORDS.replace("triple", '"""').split(), "\n", "\r"
 sources = st.lists(fragments, max_size=60).map(" ".join).map(str.encode) | st.binary(max_size=200)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(sources, st.booleans())
 def test_no_content_makes_it_raise(content: bytes, in_other: bool) -> None:
     files = {"p/A.java": content, "p/B.java": b"package p; class B { A a; }", "q/C.java": b"package a; class b {}"}

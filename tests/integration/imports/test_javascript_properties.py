@@ -68,7 +68,7 @@ def spellings(importer: str, imported: str) -> list[str]:
     return dotted + ["@" + path.removeprefix("src") for path in written]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(repositories())
 def test_edges_are_those_that_the_imports_were_written_for(
     repository: tuple[dict[str, str], dict[tuple[str, str], str]],
@@ -86,7 +86,7 @@ FRAGMENTS = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     content=st.one_of(st.binary(max_size=200), st.lists(FRAGMENTS, max_size=30).map(b"".join)),
     path=EXTENSIONS.map("file{}".format) | st.just("file.d.ts"),
@@ -150,7 +150,7 @@ MANIFEST_PATHS = [
 ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     manifests=st.dictionaries(st.sampled_from(MANIFEST_PATHS), MANIFESTS),
     paths=st.sets(
@@ -182,7 +182,7 @@ def test_resolution_never_raises_and_means_only_files_of_the_repository(
         assert outcome.reason
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(text=st.text(alphabet="{}[]:,'\"`/*alisroutendf.@$ \n", max_size=200))
 def test_configurations_of_bundlers_may_hold_anything(text: str) -> None:
     files = {"vite.config.js": "alias: {" + text, "main.js": "import './a'; import '@/a'", "a.js": ""}

@@ -144,13 +144,13 @@ def repositories(draw: st.DrawFn) -> Written:
 
 
 @given(repositories())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_generated_repositories_have_exactly_the_edges_that_were_written(written: Written) -> None:
     assert set(edges_of(written.files)) == written.edges
 
 
 @given(repositories())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_module_that_is_taken_away_is_reported_and_nothing_else_changes(written: Written) -> None:
     modules_only = sorted(path for path in written.files if path.endswith(".py") and "__init__" not in path)
     modules_only = [path for path in modules_only if not path.endswith("setup.py")]
@@ -214,7 +214,7 @@ def any_facts(draw: st.DrawFn) -> list[SourceFacts]:
 
 
 @given(any_facts(), st.lists(PATHS), st.dictionaries(MANIFEST_NAMES, MANIFEST_TEXTS, max_size=4))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_resolution_never_raises_and_answers_every_import(
     facts: list[SourceFacts], others: list[str], manifests: dict[str, str]
 ) -> None:

@@ -24,7 +24,7 @@ from alexandria.domain.language import Language
 
 Edges = list[tuple[int, int]]
 
-MANY = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+MANY = settings(max_examples=100)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -200,9 +200,7 @@ class Scripts(RuleBasedStateMachine):
 def test_scripts_keep_their_keys_in_order_whoever_writes_into_them() -> None:
     run_state_machine_as_test(
         Scripts,
-        settings=settings(
-            max_examples=100, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-        ),
+        settings=settings(max_examples=100, stateful_step_count=20),
     )
 
 
@@ -231,7 +229,7 @@ def arguments(name: str, number: int, step: int) -> dict[str, Any]:
             return {"id": id_, "token": number, "phase": "cloning", "fraction": "0.25"}
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(calls=st.lists(CALLS, max_size=25))
 def test_fake_and_real_server_answer_alike_but_for_empty_tables_and_the_order_of_fields(
     calls: list[tuple[str, int]],
@@ -256,7 +254,7 @@ def test_fake_and_real_server_answer_alike_but_for_empty_tables_and_the_order_of
         assert sorted(fake.hkeys(ENDED_KEY)) == sorted(real.hkeys(ENDED_KEY))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     entries=st.dictionaries(st.sampled_from("abc"), GARBAGE),
     workers=st.lists(st.sampled_from("cde"), min_size=1, max_size=4),

@@ -212,7 +212,7 @@ def test_only_scripts_are_bundled() -> None:
 
 
 @given(st.binary(max_size=300), st.sampled_from(Language))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_text_comes_out_as_utf8_whatever_went_in(content: bytes, language: Language) -> None:
     text = as_utf8(content, language)
     assert text is None or (text.decode("utf-8") is not None and b"\0" not in text)
@@ -225,7 +225,7 @@ FRAGMENTS = st.sampled_from([*WORDS, b"if TYPE_CHECKING:", b" ", b"    ", b"\t",
 
 
 @given(st.one_of(st.binary(max_size=200), st.lists(FRAGMENTS, max_size=60).map(b"".join)))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_reading_python_never_raises(content: bytes) -> None:
     facts = python.read("m.py", Language.PYTHON, content)
     lines = content.count(b"\n") + 1
@@ -260,7 +260,7 @@ NAMES = st.lists(st.text(max_size=10), max_size=5).map(tuple)
         uses=NAMES,
     )
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_facts_come_over_the_wire_as_they_were(facts: SourceFacts) -> None:
     buffer = bytearray(wire.frame([wire.pack_facts(facts)]) * 2)
     half = buffer[:-3]

@@ -134,7 +134,7 @@ any_facts = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(any_facts, max_size=5),
     st.frozensets(st.sampled_from(["pom.xml", "a/build.gradle", "a/b/K.kt", "A.scala"])),

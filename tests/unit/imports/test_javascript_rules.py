@@ -72,7 +72,7 @@ def test_glob(pattern: str, path: str, matches: bool) -> None:
     assert Glob(pattern).matches(path) is matches
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     pattern=st.lists(st.sampled_from(["a", "b", "*", "**", "a*", "*b", "?"]), max_size=5),
     path=st.lists(st.text("ab", min_size=1, max_size=3), min_size=1, max_size=5),

@@ -17,7 +17,7 @@ TRICKY = st.text(alphabet='/*"\\,]}: \n', max_size=6)
 OBJECTS = st.dictionaries(TRICKY, st.lists(TRICKY, min_size=1, max_size=2), min_size=1, max_size=2)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     value=VALUES | OBJECTS,
     indent=st.sampled_from([None, 2]),
@@ -28,7 +28,7 @@ def test_json_is_read_as_json(value: object, indent: int | None, ascii_only: boo
     assert jsonc.loads(text) == json.loads(text)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(value=OBJECTS, data=st.data())
 def test_comments_and_trailing_commas_change_nothing(value: dict[str, list[str]], data: st.DataObject) -> None:
     noise = st.sampled_from(["", " ", "\n", "// c, ]}\n", '/* " , } */', "/**/"])
@@ -44,7 +44,7 @@ def test_comments_and_trailing_commas_change_nothing(value: dict[str, list[str]]
     assert jsonc.loads(text) == value
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=st.text() | TRICKY)
 def test_anything_else_is_a_value_error(text: str) -> None:
     try:
