@@ -9,7 +9,7 @@ from random import Random
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alexandria.adapters.pyg.adjacency import build_adjacency, damped_by_in_degree, undirected_pairs
