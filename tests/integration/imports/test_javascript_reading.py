@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from alexandria.adapters.tree_sitter.javascript import read
 from alexandria.domain.imports import ImportForm, ImportStatement, ReadStatus
@@ -146,6 +150,134 @@ def test_escapes_in_specifiers_are_read(literal: str, value: str) -> None:
 def test_broken_file_is_said_to_be_broken() -> None:
     assert read("a.js", Language.JAVASCRIPT, b"const = ;").status is ReadStatus.SYNTAX_ERROR
     assert read("a.js", Language.JAVASCRIPT, b"const a = 1;").status is ReadStatus.READ
+
+
+# What the grammars do not know; an import below must not be lost, nor the file be called broken.
+@pytest.mark.parametrize(
+    ("source", "path", "specifiers"),
+    [
+        ("type A = import('x').T[];", "a.ts", ["x"]),
+        ("type A = import('x')['k'];", "a.ts", ["x"]),
+        ("type A = Map<string, readonly import('x').B.T[]>;", "a.ts", ["x"]),
+        ("type A = import(\n  'x'\n).T[];", "a.ts", ["x"]),
+        ("type A = import('x', { with: { 'resolution-mode': 'import' } }).T[];", "a.ts", ["x"]),
+        ("const a = f<typeof import('x')>();", "a.tsx", ["x"]),
+        ("interface A { a?: import('x').T<[b: C]>; in?: import('y').T }", "a.ts", ["x", "y"]),
+        ("export type * from 'x';", "a.ts", ["x"]),
+        ("interface A<in T, out U, /* why */ in out V> { a: import('x').T }", "a.ts", ["x"]),
+        ("class A { abstract override a: import('x').T }", "a.ts", ["x"]),
+        ("import type { A } from 'x' assert { type: 'json' };", "a.ts", ["x"]),
+    ],
+)
+def test_types_that_the_grammar_lacks_are_read(source: str, path: str, specifiers: list[str]) -> None:
+    text = f"{source}\nimport z from './z'\n"
+    found = [(statement.specifier, statement.type_only) for statement in statements(text, path)]
+    assert found == [*((specifier, True) for specifier in specifiers), ("./z", False)]
+    assert read(path, Language.TYPESCRIPT, text.encode()).status is ReadStatus.READ
+
+
+@pytest.mark.parametrize(
+    ("source", "form"),
+    [
+        ("import a from 'x' assert { type: 'json' };", MODULE),
+        ("import 'x' assert { type: 'json' }", MODULE),
+        ("export { default } from 'x' with { type: 'json' };", REEXPORT),
+        ("import type { A } from 'x'; declare var a: A;", MODULE),
+        ("const a = <div class='b'>{require('x')}</div>;", REQUIRE),
+    ],
+)
+def test_javascript_that_the_grammar_lacks_is_read(source: str, form: ImportForm) -> None:
+    assert [(s.specifier, s.form) for s in statements(source, "a.js")] == [("x", form)]
+    assert read("a.js", Language.JAVASCRIPT, source.encode()).status is ReadStatus.READ
+
+
+def test_value_beside_types_that_the_grammar_lacks_stays_a_value() -> None:
+    found = statements("type A = import('x').T[]\nconst b = import('x'), c = await import(\n'y'\n)\nexport const d = 1")
+    assert [(s.line, s.specifier, s.form) for s in found] == [(1, "x", MODULE), (2, "x", DYNAMIC), (2, "y", DYNAMIC)]
+
+
+# Each after something broken; `BROKEN` makes the parser lose its way.
+BROKEN = "function f( {{\n const = [;\n"
+
+
+@pytest.mark.parametrize("path", ["a.js", "a.ts", "a.tsx"])
+@pytest.mark.parametrize(
+    ("source", "form", "names"),
+    [
+        ("import a, { b as c } from 'x'", MODULE, ("default", "b")),
+        ("import 'x'", MODULE, ()),
+        ("import {\n<<<<<<< HEAD\n  a,\n=======\n  b,\n>>>>>>> fix/b-1.2\n} from 'x'", MODULE, ("a", "b")),
+        ("export { a } from 'x'", REEXPORT, ("a",)),
+        ("const a = require('x')", REQUIRE, ("*",)),
+        ("const a = await import('x')", DYNAMIC, ("*",)),
+    ],
+)
+@pytest.mark.parametrize("broken", [BROKEN, "import { q,\n", "---\n", "const a = (( {\n", "<<<<<<< HEAD\n"])
+def test_import_beside_broken_code_is_not_lost(
+    path: str, source: str, form: ImportForm, names: tuple[str, ...], broken: str
+) -> None:
+    (statement,) = [s for s in statements(f"{broken}{source}\n", path) if s.specifier == "x"]
+    if broken == BROKEN:
+        assert (statement.line, statement.form, statement.names) == (3, form, names)
+
+
+@pytest.mark.parametrize("path", ["a.js", "a.ts", "a.tsx"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "/*\nimport a from 'x'\nrequire('x')\n*/",
+        "// require('x')",
+        "`\nimport a from 'x'\n`",
+        "const s = \"import('x')\"",
+        "const s = /require('x')/",
+        "a.require('x'); a.import('x'); $require('x')",
+    ],
+)
+def test_no_import_is_found_in_the_comments_and_literals_of_broken_code(path: str, source: str) -> None:
+    assert statements(f"const = [;\n{source}\n", path) == []
+    assert statements(f"type A = import('y').T[];\n{source}\n", "a.ts")[1:] == []
+
+
+TOKENS = (
+    b"import|export|from|require|(|)|{|}|'x'|\"|`|${|\n| |<<<<<<< a\n|type|*|,|//|/*|*/|in|?:|assert|\\|\xff|\0".split(
+        b"|"
+    )
+)
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(st.sampled_from(TOKENS)).map(b"".join),
+    st.sampled_from(["a.js", "a.ts", "a.tsx"]),
+)
+def test_reading_raises_for_no_bytes(content: bytes, path: str) -> None:
+    language = Language.JAVASCRIPT if path.endswith("js") else Language.TYPESCRIPT
+    lines = [statement.line for statement in read(path, language, content).imports]
+    assert all(1 <= line <= content.count(b"\n") + 1 for line in lines)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "import\n",
+        "import {\n",
+        "from ",
+        "import('x').T[]\n",
+        "import\n<<<<<<< a\n",
+        "\n<<<<<<< a",
+        "require('x'\n",
+        ", in ",
+    ],
+)
+def test_time_for_broken_code_grows_with_its_length_alone(piece: str) -> None:
+    def seconds(times: int) -> float:
+        content = ("= ;\nimport {" + piece * times).encode()
+        start = time.process_time()
+        read("a.ts", Language.TYPESCRIPT, content)
+        return time.process_time() - start
+
+    # Squares would make it 64 times as long.
+    assert seconds(16_000) < 30 * max(seconds(2_000), 0.01)
 
 
 def test_flow_annotations_do_not_hide_requires() -> None:

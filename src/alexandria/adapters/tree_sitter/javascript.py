@@ -14,6 +14,8 @@ from alexandria.domain.imports.facts import ImportForm, ImportStatement, ReadSta
 from alexandria.domain.language import Language
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tree_sitter import Node
 
 _STATEMENTS = """
@@ -47,12 +49,41 @@ _DEEP = (
     (b"require", re.compile(rb"require\s*[(?</]")),
     (b"declare", re.compile(rb"declare\s+module")),
 )
+# What the grammars lack, by what may stand in its place in a second reading. All keep their length, so that every
+# position stays, and what is read is taken from the file itself; in a literal or a comment none does any harm.
+_GAPS = re.compile(
+    rb"""
+    (?P<name>
+        (?<![\w$.])import\s*\(\s*(?P<literal>"[^"\\\n]*"|'[^'\\\n]*')\s*(?:,[^()]{0,200})?\)  # `import("x")` in types
+      | (?<![\w$.])(?:in[\d_]*|abstract)(?=\?\s*:)  # names of properties
+    )
+  | (?<=export)\s+type(?=\s*\*)
+  | (?<=[<,/])\s*(?:in\s+out|in|out)(?=\s+[\w$])  # variance: `interface A<in out T>`
+  | (?<=abstract)\s+override(?=\s)
+  | (?<=["'])\s*(?:assert|with)\s*\{[^{}]{0,200}\}  # attributes: as they were called at first, and of `export`
+    """,
+    re.VERBOSE,
+)
+_NO_LINE_END = re.compile(rb"[^\n]")
+# An import as it is written; the first at the start of a line, and with no keyword of another in its clause.
+_WRITTEN = re.compile(
+    rb"""
+    ^[ \t]*(?P<statement>import|export)\b
+        (?P<clause>(?:(?!\b(?:im|ex)port\b)[\w\s$*,{}\x80-\xff]|^(?:<{7}|={7}|>{7}|\|{7})[^\n]*\n)*?\bfrom)?\s*
+        (?P<source>"[^"\\\n]+"|'[^'\\\n]+')
+  | (?<![\w$.])(?P<call>import|require)\s*\(\s*(?P<argument>"[^"\\\n]+"|'[^'\\\n]+')\s*[,)]
+    """,
+    re.VERBOSE | re.MULTILINE,
+)
+_MERGE_MARKER = re.compile(r"^[<=>|]{7}.*", re.MULTILINE)
+_TEXT = "[(comment) (string) (string_fragment) (template_string) (regex) (jsx_text)] @text"
+_NAMES = "[(identifier) (type_identifier)] @name"
 _BLOCK_OR_LINE_COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)|//[^\n]*", re.DOTALL)
 _ESCAPE = re.compile(r"\\(?:u\{([0-9a-fA-F]{1,6})\}|u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(\r\n|.))", re.DOTALL)
 _SIMPLE_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "v": "\v", "0": "\0", "\n": "", "\r\n": ""}
 
 # `import("x").T` is a type when the first node above its member accesses stands where only types stand.
-_MEMBERS = frozenset({"member_expression", "subscript_expression", "nested_type_identifier"})
+_MEMBERS = frozenset({"member_expression", "subscript_expression", "nested_identifier", "nested_type_identifier"})
 _TYPE_PLACES = frozenset(
     """
     array_type asserts conditional_type constraint constructor_type default_type extends_type_clause function_type
@@ -93,6 +124,11 @@ def _query(grammar: str, *, anywhere: bool) -> tree_sitter.Query:
     return tree_sitter.Query(_grammar(grammar), patterns)
 
 
+@cache
+def _query_of_broken(grammar: str, patterns: str) -> tree_sitter.Query:
+    return tree_sitter.Query(_grammar(grammar), patterns)
+
+
 def read(path: str, language: Language, content: bytes) -> SourceFacts:
     """Return what the file says of its imports. Never raises, whatever `content` holds.
 
@@ -106,6 +142,9 @@ def read(path: str, language: Language, content: bytes) -> SourceFacts:
         content = content.decode("utf-16", "replace").encode()
     grammar = _grammar_of(path, language, content)
     root = _parser(grammar).parse(content).root_node
+    gaps: dict[int, re.Match[bytes]] = {}
+    if root.has_error:
+        grammar, root, gaps = _read_again(grammar, root, content)
     captures = _captures(grammar, root, content)
     found: list[tuple[int, ImportStatement]] = []
     for name, form in (("import", ImportForm.MODULE), ("reexport", ImportForm.REEXPORT)):
@@ -117,8 +156,11 @@ def read(path: str, language: Language, content: bytes) -> SourceFacts:
             literal = literal_of(node)
             if literal is not None:
                 found.append((node.start_byte, _equals(node, literal, content)))
-    for node in captures.get("stray", ()):
-        found.append((node.start_byte, ImportStatement(node.start_point[0] + 1, _text_of(node, content)[0])))
+    if gaps:
+        found += _in_gaps(grammar, root, gaps)
+    if root.has_error:
+        seen = {(statement.line, statement.specifier) for _, statement in found}
+        found += _lost(grammar, root, content, captures, seen)
     found.sort(key=lambda pair: pair[0])
     return SourceFacts(
         path,
@@ -126,6 +168,92 @@ def read(path: str, language: Language, content: bytes) -> SourceFacts:
         ReadStatus.SYNTAX_ERROR if root.has_error else ReadStatus.READ,
         tuple(statement for _, statement in found),
     )
+
+
+def _read_again(grammar: str, root: Node, content: bytes) -> tuple[str, Node, dict[int, re.Match[bytes]]]:
+    """Return grammar, tree and gaps of the reading that is best for a file in which the first one met an error.
+
+    The gaps are those where a name stands in for `import("x")`, by their end.
+    """
+    gaps: dict[int, re.Match[bytes]] = {}
+
+    def stand_in(gap: re.Match[bytes]) -> bytes:
+        if gap["name"] is None:
+            return _NO_LINE_END.sub(b" ", gap[0])
+        if gap["literal"] is not None:
+            gaps[gap.end()] = gap
+        last_line = gap[0].rfind(b"\n") + 1
+        return _NO_LINE_END.sub(b" ", gap[0][:last_line]) + b"_" * (len(gap[0]) - last_line)
+
+    filled = _GAPS.sub(stand_in, content)
+    # What TypeScript's grammar has besides types is newer too, and Flow's types are close to it.
+    other = "tsx" if grammar == "javascript" else grammar
+    if other != grammar or filled != content:
+        again = _parser(other).parse(filled).root_node
+        if other == grammar or not again.has_error:
+            return other, again, gaps
+    return grammar, root, {}
+
+
+def _in_gaps(grammar: str, root: Node, gaps: dict[int, re.Match[bytes]]) -> Iterator[tuple[int, ImportStatement]]:
+    """Yield the `import("x")` in whose place a name was read: not those in comments and literals."""
+    for node in tree_sitter.QueryCursor(_query_of_broken(grammar, _NAMES)).captures(root).get("name", ()):
+        gap = gaps.get(node.end_byte)
+        if gap is not None:
+            line = node.start_point[0] + 1 - gap[0].count(b"\n")
+            specifier = gap["literal"][1:-1].decode("utf-8", "replace")
+            type_only = node.type == "type_identifier" or _is_type(node)
+            form = ImportForm.MODULE if type_only else ImportForm.DYNAMIC
+            yield gap.start(), ImportStatement(line, specifier, form, ("*",), type_only=type_only)
+
+
+def _lost(
+    grammar: str, root: Node, content: bytes, captures: dict[str, list[Node]], seen: set[tuple[int, str]]
+) -> Iterator[tuple[int, ImportStatement]]:
+    """Yield the imports of a file with syntax errors that the tree does not have, by how they are written.
+
+    Args:
+        grammar: The one of the tree.
+        root: The tree, which still says what is comment and literal.
+        content: The file.
+        captures: What is captured of the tree.
+        seen: Line and specifier of the imports that the tree has.
+    """
+    # A statement that was begun and not ended may have taken the specifier of the next.
+    sources = [node.child_by_field_name("source") for name in ("import", "reexport") for node in captures.get(name, ())]
+    seen |= {(node.start_point[0] + 1, _text_of(node, content)[0]) for node in sources if node is not None}
+    texts = tree_sitter.QueryCursor(_query_of_broken(grammar, _TEXT)).captures(root).get("text", ())
+    spans = sorted([(node.start_byte, node.end_byte) for node in texts], reverse=True)
+    text_end = counted_to = 0
+    line = 1
+    for written in _WRITTEN.finditer(content):
+        keyword, source = ("statement", "source") if written["statement"] else ("call", "argument")
+        start = written.start(keyword)
+        while spans and spans[-1][0] <= start:
+            text_end = max(text_end, spans.pop()[1])
+        if start < text_end:
+            continue
+        line += content.count(b"\n", counted_to, start)
+        counted_to = start
+        specifier = written[source][1:-1].decode("utf-8", "replace")
+        source_line = line + content.count(b"\n", start, written.start(source))
+        if (line, specifier) not in seen and (source_line, specifier) not in seen:
+            yield start, _written(written, line, specifier)
+        seen |= {(line, specifier), (source_line, specifier)}
+    for node in captures.get("stray", ()):
+        specifier = _text_of(node, content)[0]
+        if (node.start_point[0] + 1, specifier) not in seen:
+            yield node.start_byte, ImportStatement(node.start_point[0] + 1, specifier)
+
+
+def _written(written: re.Match[bytes], line: int, specifier: str) -> ImportStatement:
+    if written["call"]:
+        form = ImportForm.REQUIRE if written["call"] == b"require" else ImportForm.DYNAMIC
+        return ImportStatement(line, specifier, form, ("*",))
+    text = written[0][: written.start("source") - written.start()].decode("utf-8", "replace")
+    names, type_only = _clause(_MERGE_MARKER.sub("", text).strip())
+    form = ImportForm.MODULE if written["statement"] == b"import" else ImportForm.REEXPORT
+    return ImportStatement(line, specifier, form, names, type_only=type_only)
 
 
 def _captures(grammar: str, root: Node, content: bytes) -> dict[str, list[Node]]:
@@ -207,15 +335,13 @@ def _call(arguments: Node, content: bytes, form: ImportForm) -> ImportStatement:
     specifier, literal = _text_of(first, content)
     if not literal:
         return ImportStatement(line, specifier, ImportForm.COMPUTED)
-    if form is ImportForm.DYNAMIC and _is_type(arguments):
+    if form is ImportForm.DYNAMIC and arguments.parent is not None and _is_type(arguments.parent):
         return ImportStatement(line, specifier, ImportForm.MODULE, ("*",), type_only=True)
     return ImportStatement(line, specifier, form, ("*",))
 
 
-def _is_type(arguments: Node) -> bool:
-    child = arguments.parent
-    if child is None:
-        return False
+def _is_type(child: Node) -> bool:
+    """Whether an expression, which has the form of a type too, is the whole or the start of one."""
     node = child.parent
     while node is not None and node.type in _MEMBERS:
         child, node = node, node.parent
