@@ -140,6 +140,37 @@ def test_imports_for_type_checkers_are_of_their_own_kind_unless_the_program_need
     assert edges_of(files) == {("main.py", "a.py"): "type_only", ("main.py", "b.py"): "import"}
 
 
+@pytest.mark.parametrize(
+    ("path", "call", "imported"),
+    [
+        ("main.py", "import_module('.c', 'p.q')", {"p/q/c.py"}),
+        ("main.py", "import_module('..c', 'p.q')", {"p/c.py"}),
+        ("main.py", "import_module(  # why\n name='.c', package='p')", {"p/c.py"}),
+        ("main.py", "import_module('p.c', 'gone')", {"p/c.py"}),
+        ("p/q/a.py", "import_module('.c', __package__)", {"p/q/c.py"}),
+        ("p/q/a.py", "import_module('..c', package=__package__)", {"p/c.py"}),
+        ("p/q/a.py", "import_module('..c', __name__)", {"p/q/c.py"}),
+        ("p/q/__init__.py", "import_module('.c', __name__)", {"p/q/c.py"}),
+        ("p/q/__init__.py", "import_module('..c', __name__)", {"p/c.py"}),
+    ],
+)
+def test_name_is_relative_to_the_package_that_import_module_is_given(path: str, call: str, imported: set[str]) -> None:
+    files: Files = dict.fromkeys(("p/__init__.py", "p/c.py", "p/q/__init__.py", "p/q/c.py"), "")
+    files[path] = f"from importlib import import_module\n{call}\n"
+    assert pairs(files) == {(path, target) for target in imported}
+
+
+@pytest.mark.parametrize("package", ["which", "which()", "f'{p}'", "'...'", "''", "'p' + q", "*which"])
+def test_package_that_is_no_literal_leaves_a_relative_name_dynamic(package: str) -> None:
+    files: Files = {
+        "p/__init__.py": "",
+        "p/c.py": "",
+        "p/a.py": f"import importlib\nimportlib.import_module('..c', {package})\n",
+    }
+    (outcome,) = [o for o in outcomes(files, "p/a.py") if o.line == 2]
+    assert (outcome.resolved, outcome.targets) == (Resolved.DYNAMIC, ())
+
+
 def test_import_module_with_a_literal_is_followed_and_otherwise_counted() -> None:
     files: Files = {
         "p/__init__.py": "",

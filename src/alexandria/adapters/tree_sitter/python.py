@@ -43,7 +43,8 @@ def read(path: str, language: Language, content: bytes) -> SourceFacts:
 
     `import a, b as c` gives two statements, `from a import b, c` one with both names. A call of
     `import_module` or `__import__` with a literal gives a DYNAMIC one (relative names keep their
-    dots), with anything else a COMPUTED one. Imports under `if TYPE_CHECKING:` are type-only.
+    dots, unless a literal says what they are relative to), with anything else a COMPUTED one.
+    Imports under `if TYPE_CHECKING:` are type-only.
     """
     grammar = _grammar()
     tree = Parser(grammar).parse(content)
@@ -65,7 +66,7 @@ def read(path: str, language: Language, content: bytes) -> SourceFacts:
     froms = ((node.start_byte, _from(node, typing)) for node in captures.get("from", ()))
     found.extend((place, statement) for place, statement in froms if statement is not None)
     if has_calls:
-        found.extend(_calls(captures.get("call", ()), content, typing))
+        found.extend(_calls(captures.get("call", ()), path, content, typing))
     found.sort(key=lambda pair: pair[0])
     return SourceFacts(path, language, status, tuple([statement for _, statement in found]))
 
@@ -144,19 +145,22 @@ def _from(node: Node, typing: _Spans) -> ImportStatement | None:
     )
 
 
-def _calls(calls: Iterable[Node], content: bytes, typing: _Spans) -> list[tuple[int, ImportStatement]]:
+def _calls(calls: Iterable[Node], path: str, content: bytes, typing: _Spans) -> list[tuple[int, ImportStatement]]:
     found = []
     for call in calls:
-        if _name(call.child_by_field_name("function"), content) not in _IMPORTERS:
+        function = _name(call.child_by_field_name("function"), content)
+        if function not in _IMPORTERS:
             continue
         arguments = call.child_by_field_name("arguments")
         if arguments is None or arguments.type != "argument_list":
             continue
-        argument = next(iter(arguments.named_children), None)
+        argument, package = _arguments(arguments, content)
         if argument is None:
             continue
-        literal = _LITERAL.fullmatch(_text(argument))
-        name = (literal[1] or literal[2] or "") if literal else ""
+        name = _literal(argument)
+        # The second argument of `__import__` is no package.
+        if name.startswith(".") and package is not None and function == b"import_module":
+            name = _absolute(name, package, path)
         module = name.lstrip(".")
         resolvable = bool(module and _DOTTED.fullmatch(module))
         found.append(
@@ -171,3 +175,40 @@ def _calls(calls: Iterable[Node], content: bytes, typing: _Spans) -> list[tuple[
             )
         )
     return found
+
+
+def _arguments(arguments: Node, content: bytes) -> tuple[Node | None, Node | None]:
+    """Return the name and the package that are given to `import_module`; None for what is not."""
+    values: list[Node] = []
+    keywords: dict[bytes, Node | None] = {}
+    for node in arguments.named_children:
+        if node.type == "keyword_argument":
+            keywords[_name(node.child_by_field_name("name"), content)] = node.child_by_field_name("value")
+        elif node.type != "comment":
+            values.append(node)
+    name = values[0] if values else keywords.get(b"name")
+    return name, values[1] if len(values) > 1 else keywords.get(b"package")
+
+
+def _absolute(name: str, package: Node, path: str) -> str:
+    """Return what a relative name means, given the package that it is relative to; empty if only the program knows.
+
+    It stays relative where that is the file's own package, which resolution finds by itself.
+    """
+    given = _text(package)
+    if given in {"__package__", "__spec__.parent"}:
+        return name
+    if given == "__name__":
+        # The name of a module is one level below its package; that of a package is the package.
+        in_module = path.rpartition("/")[2].partition(".")[0] != "__init__"
+        return name[1:] if in_module and name.startswith("..") else name
+    module = name.lstrip(".")
+    parents = _literal(package).split(".")
+    kept = len(parents) + 1 - (len(name) - len(module))
+    return ".".join([*parents[:kept], module]) if kept > 0 and all(parents) else ""
+
+
+def _literal(node: Node) -> str:
+    """Return the value of a plain string literal, or nothing."""
+    literal = _LITERAL.fullmatch(_text(node))
+    return (literal[1] or literal[2] or "") if literal else ""
