@@ -17,8 +17,9 @@ unfair to none: end to end (listing, reading, parsing, resolving, graph), bound 
 process for each; the same of a directory with one empty file of each suffix, which is the start and the end of it all
 (the parser process, the rules of the languages, threads) and no work; parsing alone, bound to one core, of the same
 files from memory; and, where they are installed, grimp
-on Python packages and dependency-cruiser on JavaScript and TypeScript, with all the cores. Times are the medians of the
-rounds, memory is the largest sum of resident sizes of the measured process and its children. On a machine that does
+on Python packages and dependency-cruiser on JavaScript and TypeScript, with all the cores. Times are the least of the
+rounds, as what disturbs a run only makes it longer (and a shared machine's speed changes by half from one second to the
+next); memory is the largest sum of resident sizes of the measured process and its children. On a machine that does
 other things as well, the ratios of the CPU seconds say more than those of the times.
 
 What is compared: parsing only is `Parser.parse` of tree-sitter, with the same grammars, over the same bytes of the same
@@ -45,7 +46,6 @@ import re
 import resource
 import shlex
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -420,23 +420,23 @@ def speed(trees: Sequence[Path], arguments: argparse.Namespace) -> None:
 
 
 def print_speed(name: str, times: dict[str, list[Measured]]) -> None:
-    medians = {what: statistics.median(one["seconds"] for one in rounds) for what, rounds in times.items()}
-    cpu = {what: statistics.median(one["cpu_seconds"] for one in rounds) for what, rounds in times.items()}
+    least = {what: min(one["seconds"] for one in rounds) for what, rounds in times.items()}
+    cpu = {what: min(one["cpu_seconds"] for one in rounds) for what, rounds in times.items()}
     for what, rounds in times.items():
-        files, seconds = rounds[0]["files"], medians[what]
+        files, seconds = rounds[0]["files"], least[what]
         megabytes = rounds[0].get("bytes", 0) / 1e6
         peak = max(one.get("peak_bytes", 0) for one in rounds) / 1e6
         print(
             f"{name:22} {what:26} {files:6} {megabytes:6.1f} {seconds:7.2f} {cpu[what]:7.2f} {files / seconds:8.0f} "
             f"{megabytes / seconds:6.1f} {peak:8.0f}"
         )
-    ends = [what for what in medians if what.startswith("end to end")]
+    ends = [what for what in least if what.startswith("end to end")]
     parsing, start, first, last = "parsing only, 1 core", "start and end, 1 core", ends[0], ends[-1]
-    ratios = f"{medians[first] / medians[parsing]:.2f} (CPU {cpu[first] / cpu[parsing]:.2f})"
-    without = f"{(medians[first] - medians[start]) / medians[parsing]:.2f}"
+    ratios = f"{least[first] / least[parsing]:.2f} (CPU {cpu[first] / cpu[parsing]:.2f})"
+    without = f"{(least[first] - least[start]) / least[parsing]:.2f}"
     without += f" (CPU {(cpu[first] - cpu[start]) / cpu[parsing]:.2f})"
     print(f"{name:22} {first}: {ratios} times parsing only, {without} without start and end")
-    print(f"{name:22} {last}: {medians[first] / medians[last]:.2f} times faster than {first}\n")
+    print(f"{name:22} {last}: {least[first] / least[last]:.2f} times faster than {first}\n")
 
 
 def main() -> None:
