@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import numpy as np
+import numpy.typing as npt
 import qdrant_edge
 from qdrant_client.http import models
 
@@ -89,10 +91,6 @@ class EngineServer(QdrantServer):
         _shard(found).update(edge.UpdateOperation.delete_points_by_filter(_filter(condition)))
         return answer
 
-    def _retrieve(self, found: StoredCollection, request: models.PointRequest) -> Any:
-        ids = [UUID(str(i)) for i in request.ids]
-        return [_record(r).model_dump(exclude_none=True) for r in _shard(found).retrieve(ids, True, True)]
-
     def _count(self, found: StoredCollection, request: models.CountRequest) -> models.CountResult:
         assert request.filter is not None
         self._check_indexes(found, request.filter)
@@ -109,25 +107,26 @@ class EngineServer(QdrantServer):
             points=[_record(point) for point in points], next_page_offset=None if after is None else str(after)
         )
 
-    def _query(self, found: StoredCollection, request: models.QueryRequest) -> models.QueryResponse:
-        assert isinstance(request.query, models.NearestQuery)
+    def _nearest(
+        self,
+        found: StoredCollection,
+        vector: npt.NDArray[np.float32],
+        condition: models.Filter,
+        request: models.QueryRequest,
+    ) -> list[models.ScoredPoint]:
         assert request.params is not None
-        assert request.filter is not None
-        self._check_indexes(found, request.filter)
         asked = edge.QueryRequest(
             limit=request.limit or 10,
-            query=edge.Query.Nearest(request.query.nearest),
-            filter=_filter(request.filter),
+            query=edge.Query.Nearest(vector.tolist()),
+            filter=_filter(condition),
             params=edge.SearchParams(exact=bool(request.params.exact)),
             with_vector=True,
             with_payload=True,
         )
-        return models.QueryResponse(
-            points=[
-                models.ScoredPoint(version=0, score=point.score, **_record(point).model_dump())
-                for point in _shard(found).query(asked)
-            ]
-        )
+        return [
+            models.ScoredPoint(version=0, score=point.score, **_record(point).model_dump())
+            for point in _shard(found).query(asked)
+        ]
 
 
 def _shard(found: StoredCollection) -> Any:

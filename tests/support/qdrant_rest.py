@@ -255,10 +255,12 @@ class QdrantServer(LoopbackServer):
             ("POST", "points/delete"): lambda: self._delete(
                 found, _parse(models.FilterSelector, body).filter, wait=wait
             ),
-            ("POST", "points"): lambda: self._retrieve(found, _parse(models.PointRequest, body)),
             ("POST", "points/count"): lambda: self._count(found, _parse(models.CountRequest, body)),
             ("POST", "points/scroll"): lambda: self._scroll(found, _parse(models.ScrollRequest, body)),
-            ("POST", "points/query"): lambda: self._query(found, _parse(models.QueryRequest, body)),
+            ("POST", "points/query/batch"): lambda: [
+                self._query(found, one).model_dump(mode="json", exclude_none=True)
+                for one in _parse(models.QueryRequestBatch, body).searches
+            ],
         }
         if (method, rest) in routes:
             return routes[method, rest]()
@@ -312,12 +314,6 @@ class QdrantServer(LoopbackServer):
         else:
             self._unwaited.append(work)
 
-    def _retrieve(self, found: StoredCollection, request: models.PointRequest) -> Any:
-        there = [str(UUID(str(i))) for i in request.ids if str(UUID(str(i))) in found.points]
-        return [
-            _record(found, i, request.with_payload, request.with_vector).model_dump(exclude_none=True) for i in there
-        ]
-
     def _count(self, found: StoredCollection, request: models.CountRequest) -> models.CountResult:
         matching = self._matching(found, request.filter)
         # An estimate is an estimate: nobody may take it for a count.
@@ -331,28 +327,47 @@ class QdrantServer(LoopbackServer):
         return models.ScrollResult(points=page, next_page_offset=ids[limit] if len(ids) > limit else None)
 
     def _query(self, found: StoredCollection, request: models.QueryRequest) -> models.QueryResponse:
+        if request.query is None:
+            page = self._scroll(
+                found,
+                models.ScrollRequest(
+                    filter=request.filter,
+                    limit=request.limit,
+                    with_payload=request.with_payload,
+                    with_vector=request.with_vector,
+                ),
+            )
+            return models.QueryResponse(points=[_scored(record, 0.0) for record in page.points])
         assert request.params is not None
         assert request.params.exact, "without a graph only an exact search finds anything in time"
         assert isinstance(request.query, models.NearestQuery)
-        vector = np.array(request.query.nearest, np.float32)
-        if vector.shape != (found.size,):
-            words = f"Wrong input: Vector dimension error: expected dim: {found.size}, got {vector.size}"
-            raise _RefusedError(400, words)
-        ids = sorted(self._matching(found, request.filter))
+        assert isinstance(request.query.nearest, str | UUID), "the adapter searches near what is stored"
+        near = models.HasIdCondition(has_id=[request.query.nearest])
+        asked = models.ScrollRequest(filter=models.Filter(must=[near]), with_payload=True, with_vector=True)
+        if not (start := self._scroll(found, asked).points):
+            raise _RefusedError(404, f"Not found: No point with id {request.query.nearest} found")
+        assert request.filter is not None
+        self._check_indexes(found, request.filter)
+        without = request.filter.model_copy(update={"must_not": [*_listed(request.filter.must_not), near]})
+        vector = np.array(start[0].vector, np.float32)
+        return models.QueryResponse(points=self._nearest(found, vector, without, request))
+
+    def _nearest(
+        self,
+        found: StoredCollection,
+        vector: npt.NDArray[np.float32],
+        condition: models.Filter,
+        request: models.QueryRequest,
+    ) -> list[models.ScoredPoint]:
+        ids = sorted(self._matching(found, condition))
         if not ids:
-            return models.QueryResponse(points=[])
+            return []
         scores = (np.stack([found.points[i][0] for i in ids]) * _normalised(vector)).sum(axis=1)
         best = np.argsort(-scores, kind="stable")[: request.limit or 10]
-        return models.QueryResponse(
-            points=[
-                models.ScoredPoint(
-                    version=0,
-                    score=float(scores[j]),
-                    **_record(found, ids[j], request.with_payload, request.with_vector).model_dump(),
-                )
-                for j in best.tolist()
-            ]
-        )
+        return [
+            _scored(_record(found, ids[j], request.with_payload, request.with_vector), float(scores[j]))
+            for j in best.tolist()
+        ]
 
     def _matching(self, found: StoredCollection, condition: models.Filter | None) -> list[str]:
         if condition is None:
@@ -383,6 +398,10 @@ def _normalised(vector: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         return vector
     scaled: npt.NDArray[np.float32] = vector / np.sqrt(length)
     return scaled
+
+
+def _scored(record: models.Record, score: float) -> models.ScoredPoint:
+    return models.ScoredPoint(version=0, score=score, **record.model_dump())
 
 
 def _record(found: StoredCollection, point_id: str, with_payload: Any, with_vector: Any) -> models.Record:

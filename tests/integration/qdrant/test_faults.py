@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
@@ -480,14 +481,29 @@ async def test_ties_beyond_the_first_answer_are_all_looked_at(store: QdrantVecto
     server.requests.clear()
     hits = await store.similar("r", 1, "start.py", k=3)
     assert [hit.path for hit in hits] == ["twin000.py", "twin001.py", "twin002.py"]
-    assert [body["limit"] for _, target, body in server.requests if target.endswith("/query")] == [19, 76, 304]
+    searches = [body["searches"] for _, target, body in server.requests if target.endswith("/points/query/batch")]
+    assert [near["limit"] for _, near in searches] == [19, 76, 304]
 
 
-async def test_a_usual_search_is_two_requests(store: QdrantVectorStore, server: QdrantServer) -> None:
+async def test_a_usual_search_is_one_request(store: QdrantVectorStore, server: QdrantServer) -> None:
     await store.upload(random_batch("r", 300))
     server.requests.clear()
     await store.similar("r", 1, "src/000000.py", k=10)
-    assert len(server.requests) == 2
+    assert [target for _, target, _ in server.requests] == [f"/collections/{NAME}/points/query/batch"]
+
+
+async def test_a_search_looks_for_no_module(store: QdrantVectorStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    await store.upload(random_batch("r", 30))
+    await store.similar("r", 1, "src/000000.py", k=10)  # which may still load some
+    looked_for: list[str] = []
+
+    class Watch:
+        def find_spec(self, name: str, *_: object) -> None:
+            looked_for.append(name)
+
+    monkeypatch.setattr(sys, "meta_path", [Watch(), *sys.meta_path])
+    await store.similar("r", 1, "src/000000.py", k=10)
+    assert looked_for == []  # one that is not there is looked for in every folder of the path, each time
 
 
 async def test_similarities_do_not_depend_on_how_the_engine_rounds(

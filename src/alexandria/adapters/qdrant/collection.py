@@ -20,6 +20,7 @@ from alexandria.adapters.qdrant.connection import (
     ForeignCollectionError,
     LocalConnection,
     MissingIndexError,
+    PointMissingError,
     RemoteConnection,
 )
 from alexandria.domain.embedding import DIMENSION
@@ -181,28 +182,25 @@ class PointCollection:
             return 0
         return answer.count
 
-    async def find(self, repo: str, generation: int, path: str) -> StoredPoint | None:
-        """Return one file, or None if it is not there."""
-        ids = [point_id(repo, generation, path)]
-        try:
-            records = await self._run(
-                lambda client: client.retrieve(self._name, ids, with_payload=_READ, with_vectors=True)
-            )
-        except CollectionMissingError:
-            return None
-        return _stored(records[0]) if records else None
-
-    async def nearest(
+    async def near(
         self,
         repo: str,
         generation: int,
-        start: StoredPoint,
+        path: str,
         *,
         limit: int,
         languages: Collection[Language],
         path_prefix: str,
-    ) -> Sequence[StoredPoint]:
-        """Return the `limit` points nearest to `start`, best first; never itself nor isolated ones."""
+    ) -> tuple[StoredPoint, Sequence[StoredPoint]] | None:
+        """Return a file and the `limit` points nearest to it, best first; never itself nor isolated ones.
+
+        Both are asked for in one request: on the way to a server far away that is half the time.
+
+        Returns:
+            None if the file is not there. What is near an isolated one means nothing.
+        """
+        here = point_id(repo, generation, path)
+        itself = models.HasIdCondition(has_id=[here])
         conditions: list[models.Condition] = [
             _is("repo_key", repo),
             _is("generation", generation),
@@ -214,24 +212,25 @@ class PointCollection:
         if path_prefix:
             begins = models.MatchPrefix(prefix=path_prefix)
             conditions.append(models.FieldCondition(key="file_path", match=begins))
-        itself = models.HasIdCondition(has_id=[point_id(repo, generation, start.path)])
-        # The local mode is exact anyway, and warns of what it does not look at.
-        params = None if self._connection.is_local else models.SearchParams(exact=True)
+        requests = [
+            models.QueryRequest(filter=models.Filter(must=[itself]), limit=1, with_payload=_READ, with_vector=True),
+            models.QueryRequest(
+                query=models.NearestQuery(nearest=here),
+                filter=models.Filter(must=conditions, must_not=[itself]),
+                # The local mode is exact anyway, and warns of what it does not look at.
+                params=None if self._connection.is_local else models.SearchParams(exact=True),
+                limit=limit,
+                with_payload=_READ,
+                with_vector=True,
+            ),
+        ]
         try:
-            answer = await self._run(
-                lambda client: client.query_points(
-                    self._name,
-                    query=list(start.vector),
-                    query_filter=models.Filter(must=conditions, must_not=[itself]),
-                    search_params=params,
-                    limit=limit,
-                    with_payload=_READ,
-                    with_vectors=True,
-                )
-            )
-        except CollectionMissingError:
-            return []
-        return [_stored(point) for point in answer.points]
+            found, nearest = await self._run(lambda client: client.query_batch_points(self._name, requests))
+        except (CollectionMissingError, PointMissingError):
+            return None
+        if not found.points:
+            return None
+        return _stored(found.points[0]), [_stored(point) for point in nearest.points]
 
     async def all_of(self, repo: str, generation: int) -> AsyncIterator[StoredPoint]:
         """Read a whole generation, in no order."""

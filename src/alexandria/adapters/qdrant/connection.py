@@ -36,10 +36,11 @@ TRIES = 3
 MAX_RETRY_AFTER_S = 30.0
 """A server that asks to be left alone for longer is not waited for."""
 
-_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=30.0)
+_LIMITS = httpx.Limits(max_connections=10, max_keepalive_connections=10, keepalive_expiry=30.0)
 """Connections are kept: the client's own choice for a server on this machine is a new one for every request.
 For half a minute, where httpx takes 5 s, as a new one over TLS is three ways there and back; one that the
-server has closed meanwhile is noticed before it is used, and if it closes just then, the request is repeated."""
+server has closed meanwhile is noticed before it is used, and if it closes just then, the request is repeated.
+Ten, as of the database: httpx looks at each of them before and after every request."""
 
 _SAID_CHARACTERS = 300
 _LATER = frozenset({httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS})
@@ -49,6 +50,10 @@ _NO_ROOM = ("no space left", "storage size limit of", "points count limit of", "
 
 class CollectionMissingError(Exception):
     """Nothing has been stored yet, or somebody removed the collection."""
+
+
+class PointMissingError(Exception):
+    """The point whose neighbours were asked for is not there."""
 
 
 class CollectionExistsError(Exception):
@@ -91,6 +96,7 @@ class Connection(ABC):
         Raises:
             VectorStoreError: The leaf says what happened.
             CollectionMissingError: It was about a collection that is not there.
+            PointMissingError: It was to search near a point that is not there.
             CollectionExistsError: It was to make a collection that is there.
         """
         ...
@@ -164,6 +170,8 @@ class RemoteConnection(Connection):
         said = self._said(words) or "no reason given"
         if status == httpx.codes.NOT_FOUND and words.startswith("Not found: Collection"):
             return CollectionMissingError(said)
+        if status == httpx.codes.NOT_FOUND and words.startswith("Not found: No point with id"):
+            return PointMissingError(said)
         if status == httpx.codes.CONFLICT:
             return CollectionExistsError(said)
         if status == httpx.codes.REQUEST_ENTITY_TOO_LARGE:
@@ -273,6 +281,8 @@ def _no_answer(source: Exception) -> VectorStoreError:
 
 def _local_fault(error: Exception) -> Exception:
     said = str(error)
+    if isinstance(error, ValueError) and said.startswith("Point ") and "not found" in said:
+        return PointMissingError(said)
     if isinstance(error, ValueError) and "not found" in said:
         return CollectionMissingError(said)
     if isinstance(error, ValueError) and "already exists" in said:

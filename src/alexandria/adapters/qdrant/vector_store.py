@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
-from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 from alexandria.domain.arrays import np
 from alexandria.domain.directions import nearest_rows, unit_rows
@@ -35,10 +34,8 @@ _MARGIN = 2e-5
 """Twice what a float32 product of two unit vectors of 64 may err by."""
 _BEYOND = 16
 _GROWTH = 4
-
-
-class _Search(Protocol):
-    async def __call__(self, *, limit: int) -> Sequence[StoredPoint]: ...
+_NO_PATH = "\0"
+"""Begins no path: a prefix that is no text stands for it, as no stored path begins with one."""
 
 
 class _PointStore(VectorStore, ABC):
@@ -94,16 +91,23 @@ class _PointStore(VectorStore, ABC):
     ) -> Sequence[SimilarFile]:
         if k < 1:
             raise ValueError(f"k is {k}, at least 1 is needed")
-        points = await self._opened()
-        start = await points.find(repo, generation, path) if _is_text(path) else None
-        if start is None:
+        if not _is_text(path):
             raise VectorNotFoundError(repo, path)
-        if start.isolated:
-            raise IsolatedVectorError(repo, path)
         if not _is_text(path_prefix):
-            return []  # no stored path begins with what is no text
-        search = partial(points.nearest, repo, generation, start, languages=languages, path_prefix=path_prefix)
-        return _best(await _candidates(search, k), start, k)
+            path_prefix = _NO_PATH
+        points = await self._opened()
+        limit = k + _BEYOND
+        while True:
+            found = await points.near(repo, generation, path, limit=limit, languages=languages, path_prefix=path_prefix)
+            if found is None:
+                raise VectorNotFoundError(repo, path)
+            start, near = found
+            if start.isolated:
+                raise IsolatedVectorError(repo, path)
+            # More than k, and as many as may tie with the last of them.
+            if len(near) < limit or near[-1].score < near[k - 1].score - _MARGIN:
+                return _best(near, start, k)
+            limit *= _GROWTH
 
     async def export(self, repo: str, generation: int) -> StoredVectors:
         points = await self._opened()
@@ -205,16 +209,6 @@ class LocalQdrantVectorStore(_PointStore):
         from alexandria.adapters.qdrant.collection import open_local  # noqa: PLC0415 (half a second, 35 MB)
 
         return open_local(self._collection, self._location)
-
-
-async def _candidates(search: _Search, k: int) -> Sequence[StoredPoint]:
-    """Return, among others, every file that may be one of the `k` nearest."""
-    limit = k + _BEYOND
-    while True:
-        found = await search(limit=limit)
-        if len(found) < limit or found[-1].score < found[k - 1].score - _MARGIN:
-            return found
-        limit *= _GROWTH
 
 
 def _best(candidates: Sequence[StoredPoint], start: StoredPoint, k: int) -> list[SimilarFile]:
