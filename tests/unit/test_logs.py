@@ -17,6 +17,7 @@ import structlog
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from alexandria.entrypoints import logs
 from alexandria.entrypoints.logs import MAX_TEXT, Redaction, configure_logs, log_context, secrets_of
 from alexandria.entrypoints.settings import Settings
 
@@ -209,6 +210,19 @@ def test_a_secret_is_hidden_in_each_spelling(secret: str) -> None:
 )
 def test_what_stands_where_credentials_do_is_hidden(said: str, written: str) -> None:
     assert Redaction([]).text(said) == written
+
+
+@given(text=st.text())
+@example(text="Bearer abcdefgh")
+@example(text="x-API-KEY: k")
+@example(text="ſecret=long s")
+def test_the_quick_look_misses_nothing_that_the_patterns_find(text: str) -> None:
+    for words in ("", "bearer 12345678", "Authorization: x", "api_key=x", "passwd=y", "TOKEN = z", "ssh://a@b"):
+        said = f"{text}{words}{text}"
+        hidden = said
+        for pattern, instead in logs._WORDS_BEFORE_A_SECRET:
+            hidden = pattern.sub(instead, hidden)
+        assert Redaction([]).text(said) == hidden
 
 
 def test_fields_with_the_name_of_a_secret_are_hidden() -> None:

@@ -39,6 +39,8 @@ _WORDS_BEFORE_A_SECRET = (
     # scheme://user:password@host
     (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/?#@'\"]*(?:@[^\s/?#@'\"]*)*@"), rf"\g<1>{HIDDEN}@"),
 )
+_A_SECRET_MAY_FOLLOW = re.compile(r"(?i)bearer|authorization|api[-_]?key|token|passw|secret|://")
+"""Every pattern above needs one of these; most values of most lines hold none, and cost one look."""
 _SECRET_NAME = re.compile(r"(?i)password|passwd|secret|authorization|api[-_]?key")
 
 _LOUD = ("httpx", "httpcore", "urllib3", "qdrant_client", "upstash_redis")
@@ -137,8 +139,9 @@ class Redaction:
         """Return `text` without secrets."""
         if self._known is not None:
             text = self._known.sub(HIDDEN, text)
-        for pattern, instead in _WORDS_BEFORE_A_SECRET:
-            text = pattern.sub(instead, text)
+        if _A_SECRET_MAY_FOLLOW.search(text):
+            for pattern, instead in _WORDS_BEFORE_A_SECRET:
+                text = pattern.sub(instead, text)
         return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… and {len(text) - MAX_TEXT:,} more characters"
 
     def _field(self, name: str, value: object, depth: int) -> object:
