@@ -105,7 +105,7 @@ async def measure(
     activations = await timed(5, lambda i: catalog.activate(snapshot_of("big", graph, i + 1), graph))
 
     def ask(of: Catalog) -> Callable[[int], Awaitable[object]]:
-        return lambda i: of.neighbors("big", asked[i], direction=Direction.IMPORTERS, depth=3)
+        return lambda i: of.neighbors("big", asked[i], directions=[Direction.IMPORTERS], depth=3)
 
     warm_ms, cold_ms = await timed(QUESTIONS, ask(catalog)), await timed(QUESTIONS, ask(cold))
     return {

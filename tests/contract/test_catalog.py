@@ -141,7 +141,7 @@ async def test_what_was_current_before_is_gone_after(catalog: Catalog) -> None:
     await activate(catalog, RING, generation=2)
     assert [f.path for f in await catalog.files("r")] == list("abcdefg")
     with pytest.raises(FileNotIndexedError):
-        await catalog.neighbors("r", "app.py", direction=Direction.IMPORTS)
+        await catalog.neighbors("r", "app.py")
 
 
 async def test_repeating_the_call_with_the_current_generation_changes_nothing(catalog: Catalog) -> None:
@@ -210,7 +210,7 @@ async def test_a_repository_that_is_not_indexed_is_not_found(catalog: Catalog) -
     calls = [
         catalog.snapshot("nobody"),
         catalog.files("nobody"),
-        catalog.neighbors("nobody", "a.py", direction=Direction.IMPORTS),
+        catalog.neighbors("nobody", "a.py"),
         catalog.graph("nobody"),
     ]
     for call in calls:
@@ -317,52 +317,54 @@ async def test_pages_join_to_all_files(catalog: Catalog, graph: DependencyGraph,
 
 async def test_imports_are_what_the_file_needs(catalog: Catalog) -> None:
     await activate(catalog, CHAIN)
-    found = await catalog.neighbors("r", "test.py", direction=Direction.IMPORTS)
-    assert list(found) == [ReachedFile("app.py", Language.PYTHON, 1)]
+    found = await catalog.neighbors("r", "test.py", directions=[Direction.IMPORTS])
+    assert (found.path, found.importers) == ("test.py", [])
+    assert list(found.imports) == [ReachedFile("app.py", Language.PYTHON, 1)]
 
 
 async def test_importers_are_what_hangs_on_the_file(catalog: Catalog) -> None:
     await activate(catalog, CHAIN)
-    found = await catalog.neighbors("r", "base.py", direction=Direction.IMPORTERS)
-    assert [(f.path, f.depth) for f in found] == [("app.py", 1), ("core.py", 1)]
+    found = await catalog.neighbors("r", "base.py", directions=[Direction.IMPORTERS])
+    assert (found.path, found.imports) == ("base.py", [])
+    assert [(f.path, f.depth) for f in found.importers] == [("app.py", 1), ("core.py", 1)]
 
 
 async def test_neighbors_come_by_depth_and_then_by_path_each_once_with_its_shortest_depth(catalog: Catalog) -> None:
     await activate(catalog, CHAIN)
-    found = await catalog.neighbors("r", "test.py", direction=Direction.IMPORTS, depth=3)
+    found = (await catalog.neighbors("r", "test.py", depth=3)).imports
     assert [(f.path, f.depth) for f in found] == [("app.py", 1), ("base.py", 2), ("core.py", 2)]
 
 
 async def test_the_file_itself_is_not_its_neighbor_even_in_a_ring(catalog: Catalog) -> None:
     await activate(catalog, graph_of([("a", "b"), ("b", "c"), ("c", "a")]))
-    found = await catalog.neighbors("r", "a", direction=Direction.IMPORTS, depth=5)
+    found = (await catalog.neighbors("r", "a", depth=5)).imports
     assert [(f.path, f.depth) for f in found] == [("b", 1), ("c", 2)]
 
 
 async def test_no_file_beyond_the_depth_is_reached(catalog: Catalog) -> None:
     await activate(catalog, RING)
-    found = await catalog.neighbors("r", "a", direction=Direction.IMPORTS, depth=5)
+    found = (await catalog.neighbors("r", "a", depth=5)).imports
     assert [f.path for f in found] == list("bcdef")
 
 
 async def test_a_file_without_edges_has_no_neighbors(catalog: Catalog) -> None:
     await activate(catalog, CHAIN)
-    for direction in Direction:
-        assert list(await catalog.neighbors("r", "alone.py", direction=direction, depth=5)) == []
+    found = await catalog.neighbors("r", "alone.py", depth=5)
+    assert (found.imports, found.importers) == ([], [])
 
 
 @pytest.mark.parametrize("depth", [-1, 0, 6])
 async def test_a_depth_that_is_not_one_to_five_is_refused(catalog: Catalog, depth: int) -> None:
     await activate(catalog, CHAIN)
     with pytest.raises(ValueError, match="depth is"):
-        await catalog.neighbors("r", "app.py", direction=Direction.IMPORTS, depth=depth)
+        await catalog.neighbors("r", "app.py", depth=depth)
 
 
 @pytest.mark.parametrize("path", ["", "app", "app.py/", "APP.PY", "zzz", "a\0", "\udcff"])
 async def test_a_path_that_is_not_among_the_files_is_not_indexed(catalog: Catalog, path: str) -> None:
     await activate(catalog, CHAIN)
     with pytest.raises(FileNotIndexedError) as caught:
-        await catalog.neighbors("r", path, direction=Direction.IMPORTS)
+        await catalog.neighbors("r", path)
     assert (caught.value.repo, caught.value.path) == ("r", path)
 
 
@@ -376,9 +378,10 @@ async def test_neighbors_agree_with_a_walk_by_hand(
     path = data.draw(st.sampled_from(graph.files))
     depth = data.draw(st.integers(1, MAX_DEPTH))
     language_of = dict(zip(graph.files, graph.languages, strict=True))
-    for direction in Direction:
-        expected = reached_by_hand(graph, path, depth, backwards=direction is Direction.IMPORTERS)
-        found = await catalog.neighbors(snapshot.repo, path, direction=direction, depth=depth)
+    neighbors = await catalog.neighbors(snapshot.repo, path, depth=depth)
+    assert neighbors.snapshot == snapshot
+    for found, backwards in ((neighbors.imports, False), (neighbors.importers, True)):
+        expected = reached_by_hand(graph, path, depth, backwards=backwards)
         assert [(f.depth, f.path) for f in found] == sorted((d, p) for p, d in expected.items())
         assert all(f.language == language_of[f.path] for f in found)
 

@@ -16,7 +16,7 @@ from alexandria.ports.catalog import (
     Direction,
     FileNotIndexedError,
     IndexedFile,
-    ReachedFile,
+    Neighbors,
     RepositoryNotFoundError,
 )
 from alexandria.ports.vector_store import (
@@ -128,23 +128,6 @@ class SimilarAnswer:
         return len(self.hits)
 
 
-@dataclass(frozen=True, slots=True)
-class NeighborsAnswer:
-    """Files along the edges of one file.
-
-    Attributes:
-        snapshot: What was searched.
-        path: The file that was asked for.
-        imports: What it needs; empty if not asked for.
-        importers: What hangs on it; empty if not asked for.
-    """
-
-    snapshot: Snapshot
-    path: str
-    imports: Sequence[ReachedFile]
-    importers: Sequence[ReachedFile]
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class ExportAnswer:
     """All vectors of the generation of `snapshot`."""
@@ -245,24 +228,19 @@ async def neighbor_files(
     catalog: Catalog,
     directions: Collection[Direction] = tuple(Direction),
     depth: int = 1,
-) -> NeighborsAnswer:
+) -> Neighbors:
     """Return what `path` imports and what imports it, up to `depth` edges away (1 to 5).
 
     Raises:
         NoSuchRepositoryError: No repository fits the name, or several do.
         RepositoryNotFoundError: It was deleted meanwhile.
         UnknownFileError: It has no such file.
-        UnsettledIndexError: The generation changed five times while we read.
     """
-
-    async def look(snapshot: Snapshot) -> dict[Direction, Sequence[ReachedFile]]:
-        try:
-            return {d: await catalog.neighbors(snapshot.repo, path, direction=d, depth=depth) for d in directions}
-        except FileNotIndexedError:
-            raise await _unknown(catalog, snapshot.repo, path) from None
-
-    snapshot, found = await _in_one_generation(catalog, repo, look)
-    return NeighborsAnswer(snapshot, path, found.get(Direction.IMPORTS, ()), found.get(Direction.IMPORTERS, ()))
+    key = (await find_snapshot(catalog, repo)).repo
+    try:
+        return await catalog.neighbors(key, path, directions=directions, depth=depth)
+    except FileNotIndexedError:
+        raise await _unknown(catalog, key, path) from None
 
 
 async def export_vectors(repo: str, *, vectors: VectorStore, catalog: Catalog) -> ExportAnswer:

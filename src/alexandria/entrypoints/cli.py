@@ -26,7 +26,7 @@ import typer
 from rich.console import Console
 
 from alexandria.application.index import CodeGraph, IndexProgress, IndexResult, ignore_progress
-from alexandria.application.search import NeighborsAnswer, SimilarAnswer, UnknownFileError, close_paths
+from alexandria.application.search import SimilarAnswer, UnknownFileError, close_paths
 from alexandria.domain.errors import AlexandriaError
 from alexandria.domain.imports import FileOutcome
 from alexandria.domain.job import Job, JobRecord
@@ -43,7 +43,7 @@ from alexandria.entrypoints.migrate import migrate as migrate_database
 from alexandria.entrypoints.progress import watched
 from alexandria.entrypoints.settings import Settings, check_training
 from alexandria.entrypoints.worker import worker
-from alexandria.ports.catalog import MAX_DEPTH, Direction
+from alexandria.ports.catalog import MAX_DEPTH, Direction, Neighbors
 from alexandria.ports.job_queue import RunningJob
 
 INTERRUPTED = 130  # what a shell says of a program that Ctrl-C ended: 128 + SIGINT
@@ -362,7 +362,7 @@ def neighbors(
     """
     directions = tuple(Direction) if direction is Directions.BOTH else (Direction(direction.value),)
 
-    async def ask(opened: ControlPlane) -> NeighborsAnswer:
+    async def ask(opened: ControlPlane) -> Neighbors:
         key, relative = await _locate(opened, repo, path)
         return await opened.neighbors(key, relative, directions=directions, depth=depth)
 

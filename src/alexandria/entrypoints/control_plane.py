@@ -7,7 +7,6 @@ from collections.abc import Collection, Sequence
 from alexandria.application.jobs import submit_job
 from alexandria.application.search import (
     ExportAnswer,
-    NeighborsAnswer,
     SimilarAnswer,
     export_vectors,
     find_snapshot,
@@ -23,7 +22,7 @@ from alexandria.domain.repo_url import RepoUrl
 from alexandria.domain.snapshot import Snapshot
 from alexandria.domain.worker_status import WorkerStatus
 from alexandria.entrypoints.settings import Settings
-from alexandria.ports.catalog import Catalog, Direction, IndexedFile
+from alexandria.ports.catalog import Catalog, Direction, IndexedFile, Neighbors
 from alexandria.ports.clock import Clock
 from alexandria.ports.job_queue import Enqueued, JobQueue, JobView, RunningJob
 from alexandria.ports.status_board import SeenWorker, StatusBoard
@@ -96,7 +95,7 @@ class ControlPlane:
 
     async def neighbors(
         self, repo: str, path: str, *, directions: Collection[Direction] = tuple(Direction), depth: int = 1
-    ) -> NeighborsAnswer:
+    ) -> Neighbors:
         """Return what `path` imports and what imports it, up to `depth` (1 to 5) edges away.
 
         Raises:

@@ -10,12 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from alexandria.application.index import IndexResult, languages_of
-from alexandria.application.search import NeighborsAnswer, SimilarAnswer
+from alexandria.application.search import SimilarAnswer
 from alexandria.domain.embedding import MIN_EDGE_AUC
 from alexandria.domain.imports import EdgeKind, FileOutcome, ReadStatus, Resolved
 from alexandria.domain.job import Job, JobRecord
 from alexandria.domain.snapshot import Snapshot
 from alexandria.entrypoints.shapes import most_imported
+from alexandria.ports.catalog import Neighbors
 from alexandria.ports.job_queue import RunningJob
 
 MIN_GUESSED_AUC = 0.80
@@ -150,7 +151,7 @@ def print_similar(console: Console, answer: SimilarAnswer, now: datetime) -> Non
     print_rows(console, ("similarity", f"near {answer.path}", "language"), rows)
 
 
-def print_neighbors(console: Console, answer: NeighborsAnswer, now: datetime) -> None:
+def print_neighbors(console: Console, answer: Neighbors, now: datetime) -> None:
     """Show what a file imports and what imports it."""
     _print_heading(console, answer.snapshot, now)
     rows = [("imports", str(file.depth), file.path) for file in answer.imports]

@@ -10,13 +10,14 @@ from datetime import datetime
 from typing import Any
 
 from alexandria.application.index import CodeGraph, IndexResult, languages_of
-from alexandria.application.search import NeighborsAnswer, SimilarAnswer
+from alexandria.application.search import SimilarAnswer
 from alexandria.domain.arrays import np
 from alexandria.domain.embedding import MIN_EDGE_AUC
 from alexandria.domain.graph import DependencyGraph
 from alexandria.domain.imports import EdgeKind, Outcome
 from alexandria.domain.job import Job, JobRecord
 from alexandria.domain.snapshot import Snapshot
+from alexandria.ports.catalog import Neighbors
 from alexandria.ports.job_queue import Enqueued, JobView, RunningJob
 
 Json = dict[str, Any]
@@ -58,7 +59,7 @@ def similar_json(answer: SimilarAnswer, now: datetime) -> Json:
     }
 
 
-def neighbors_json(answer: NeighborsAnswer, now: datetime) -> Json:
+def neighbors_json(answer: Neighbors, now: datetime) -> Json:
     """Return the documented shape of a walk along the edges."""
     return {
         "repository": snapshot_json(answer.snapshot, now),

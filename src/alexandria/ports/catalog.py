@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -122,6 +122,23 @@ class ReachedFile:
     depth: int
 
 
+@dataclass(frozen=True, slots=True)
+class Neighbors:
+    """Files along the edges of one file.
+
+    Attributes:
+        snapshot: The generation that all of it is of.
+        path: The file that was asked for.
+        imports: What it needs; by depth, then by path, each file once; empty if not asked for.
+        importers: What hangs on it, likewise.
+    """
+
+    snapshot: Snapshot
+    path: str
+    imports: Sequence[ReachedFile]
+    importers: Sequence[ReachedFile]
+
+
 class Catalog(Protocol):
     """Repositories, their current generation, and its files and edges.
 
@@ -204,17 +221,16 @@ class Catalog(Protocol):
         ...
 
     @abstractmethod
-    async def neighbors(self, repo: str, path: str, *, direction: Direction, depth: int = 1) -> Sequence[ReachedFile]:
+    async def neighbors(
+        self, repo: str, path: str, *, directions: Collection[Direction] = tuple(Direction), depth: int = 1
+    ) -> Neighbors:
         """Return every file within `depth` edges of `path`, without itself.
 
         Args:
             repo: Key of the repository.
             path: Where to start.
-            direction: Along the edges or against them.
+            directions: Along the edges, against them, or both.
             depth: 1 to 5.
-
-        Returns:
-            By depth, then by path; each file once, with its shortest depth.
 
         Raises:
             ValueError: `depth` is not 1 to 5.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from alexandria.domain.graph import DependencyGraph, ImportCounts
 from alexandria.domain.reach import depths_from
 from alexandria.domain.snapshot import Snapshot
 from alexandria.domain.sorted_paths import index_of, prefix_range
-from alexandria.ports.catalog import MAX_DEPTH, Direction, FileNotIndexedError, IndexedFile, ReachedFile
+from alexandria.ports.catalog import MAX_DEPTH, Direction, FileNotIndexedError, IndexedFile, Neighbors, ReachedFile
 from alexandria.ports.packed import PackedLanguages, PackedPaths
 
 if TYPE_CHECKING:
@@ -104,23 +105,28 @@ class CatalogRow:
             for i in range(start, min(stop, start + limit))
         ]
 
-    def neighbors(self, repo: str, path: str, *, direction: Direction, depth: int) -> list[ReachedFile]:
-        """Answer `Catalog.neighbors`; `repo` is for the error."""
+    def neighbors(self, snapshot: Snapshot, path: str, *, directions: Collection[Direction], depth: int) -> Neighbors:
+        """Answer `Catalog.neighbors`; `snapshot` is what this row is of."""
         if not 1 <= depth <= MAX_DEPTH:
             raise ValueError(f"depth is {depth}, not 1 to {MAX_DEPTH}")
-        paths = PackedPaths(self.paths)
+        paths, languages = PackedPaths(self.paths), PackedLanguages.from_bytes(self.languages)
         start = index_of(paths, path)
         if start is None:
-            raise FileNotIndexedError(repo, path)
-        ends = self._importers(), self._imported()
-        tails, heads = ends if direction is Direction.IMPORTS else ends[::-1]
-        depths = depths_from(start, tails, heads, num_files=len(paths), limit=depth)
-        reached = np.flatnonzero(depths > 0)
-        languages = PackedLanguages.from_bytes(self.languages)
-        return [
-            ReachedFile(paths[i], languages[i], int(depths[i]))
-            for i in reached[np.argsort(depths[reached], kind="stable")].tolist()
-        ]
+            raise FileNotIndexedError(snapshot.repo, path)
+
+        def reached(direction: Direction) -> list[ReachedFile]:
+            if direction not in directions:
+                return []
+            ends = self._importers(), self._imported()
+            tails, heads = ends if direction is Direction.IMPORTS else ends[::-1]
+            depths = depths_from(start, tails, heads, num_files=len(paths), limit=depth)
+            found = np.flatnonzero(depths > 0)
+            return [
+                ReachedFile(paths[i], languages[i], int(depths[i]))
+                for i in found[np.argsort(depths[found], kind="stable")].tolist()
+            ]
+
+        return Neighbors(snapshot, path, reached(Direction.IMPORTS), reached(Direction.IMPORTERS))
 
     def _importers(self) -> npt.NDArray[np.int32]:
         degrees = np.frombuffer(self.out_degrees, _INT)

@@ -192,6 +192,20 @@ def test_what_is_not_there_is_not_unchanged_either(anybody: httpx.Client, route:
     problem(anybody.get(f"{API}/{route}", headers={"If-None-Match": "*"}), status)
 
 
+def test_a_store_that_lost_the_vectors_is_503_until_the_repository_is_indexed_again(
+    cloud: Cloud, anybody: httpx.Client
+) -> None:
+    route = f"{API}/search/similar?path={CART}"
+    cloud.engines.vectors.collections.clear()
+    answer = anybody.get(route)
+    assert problem(answer, 503)["type"] == "urn:alexandria:problem:vectors-lost"
+    assert int(answer.headers["retry-after"]) > 0
+    problem(anybody.get(f"{API}/search/similar?path=none.py"), 404)
+    assert anybody.get(f"{API}/graph/neighbors?path={CART}").status_code == 200
+    cloud.loop.run(put_in(cloud.plane, REPO))
+    assert anybody.get(route).status_code == 200
+
+
 def test_other_parameters_have_another_tag(anybody: httpx.Client) -> None:
     tags = {anybody.get(f"{API}/search/similar", params={"path": CART, "k": k}).headers["etag"] for k in (1, 2, 3)}
     assert len(tags) == 3

@@ -9,7 +9,7 @@ import pytest
 from alexandria.adapters.postgres.catalog import PostgresCatalog
 from alexandria.adapters.postgres.database import Connection
 from alexandria.adapters.postgres.schema import CATALOG
-from alexandria.ports.catalog import Direction, RepositoryNotFoundError
+from alexandria.ports.catalog import RepositoryNotFoundError
 from contract.stores import graph_of, snapshot_of
 from integration.postgres.proxy import Proxy, proxy
 from integration.postgres.stores import NAME, Stores, empty_dsn, open_stores
@@ -45,7 +45,7 @@ async def test_the_row_of_a_generation_is_read_once(stores: Stores) -> None:
         await reader.catalog.files("r")
         assert meter.read() > 20_000
         for _ in range(5):
-            await reader.catalog.neighbors("r", "a.py", direction=Direction.IMPORTS)
+            await reader.catalog.neighbors("r", "a.py")
         assert meter.read() < 10_000
         await stores.catalog.activate(snapshot_of("r", BIG, generation=2), BIG)
         await reader.catalog.files("r")

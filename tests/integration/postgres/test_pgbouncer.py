@@ -22,7 +22,6 @@ from alexandria.adapters.postgres.database import Patience, PostgresDatabase
 from alexandria.adapters.postgres.faults import DatabaseUnreachableError
 from alexandria.adapters.postgres.schema import CATALOG, VECTORS
 from alexandria.adapters.postgres.vector_store import PgVectorStore
-from alexandria.ports.catalog import Direction
 from contract.stores import check_hits, graph_of, random_batch, snapshot_of
 from integration.postgres.stores import BRIEF, NAME, empty_dsn, open_stores
 from support.postgres import PASSWORD, drop_database, execute, fetch, make_database, postgres_server
@@ -102,7 +101,7 @@ async def test_statements_of_many_tasks_over_two_connections_do_not_mix(dsn: str
                 hits = await vectors.similar(f"r{i}", 1, "src/000003.py", k=4)
                 check_hits(hits, batches[i], "src/000003.py", k=4)
                 assert await vectors.count(f"r{i}", 1) == 30 + i
-                assert len(await catalog.neighbors(f"r{i}", "a", direction=Direction.IMPORTS)) == i + 1
+                assert len((await catalog.neighbors(f"r{i}", "a")).imports) == i + 1
 
         await asyncio.gather(*(use(i, database) for i in range(10) for database in (one, other)))
 

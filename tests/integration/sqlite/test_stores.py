@@ -18,7 +18,7 @@ from alexandria.adapters.sqlite.catalog import SqliteCatalog
 from alexandria.adapters.sqlite.database import Database
 from alexandria.adapters.sqlite.vector_store import SqliteVectorStore
 from alexandria.application.search import similar_files
-from alexandria.ports.catalog import CatalogFullError, CatalogUnavailableError, CatalogVersionError, Direction
+from alexandria.ports.catalog import CatalogFullError, CatalogUnavailableError, CatalogVersionError
 from alexandria.ports.vector_store import (
     VectorNotFoundError,
     VectorStoreFullError,
@@ -116,8 +116,8 @@ def test_a_writer_that_is_killed_within_activate_changed_nothing(
     killed = subprocess.run(command, env=ENVIRONMENT, timeout=60, check=False)
     assert killed.returncode == -signal.SIGKILL
     assert asyncio.run(check_whole(database)) == 1
-    imports = asyncio.run(SqliteCatalog(database).neighbors(REPO, "same.py", direction=Direction.IMPORTS))
-    assert len(imports) == SIZE - 1
+    neighbors = asyncio.run(SqliteCatalog(database).neighbors(REPO, "same.py"))
+    assert len(neighbors.imports) == SIZE - 1
     asyncio.run(index(database, 3))
     assert asyncio.run(check_whole(database)) == 3
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from alexandria.domain.graph import DependencyGraph
 from alexandria.domain.snapshot import Snapshot
@@ -10,7 +10,7 @@ from alexandria.ports.catalog import (
     Catalog,
     Direction,
     IndexedFile,
-    ReachedFile,
+    Neighbors,
     RepositoryNotFoundError,
     StaleGenerationError,
 )
@@ -49,8 +49,11 @@ class MemoryCatalog(Catalog):
     ) -> Sequence[IndexedFile]:
         return self._of(repo)[1].files(path_prefix=path_prefix, after=after, limit=limit)
 
-    async def neighbors(self, repo: str, path: str, *, direction: Direction, depth: int = 1) -> Sequence[ReachedFile]:
-        return self._of(repo)[1].neighbors(repo, path, direction=direction, depth=depth)
+    async def neighbors(
+        self, repo: str, path: str, *, directions: Collection[Direction] = tuple(Direction), depth: int = 1
+    ) -> Neighbors:
+        snapshot, row = self._of(repo)
+        return row.neighbors(snapshot, path, directions=directions, depth=depth)
 
     async def graph(self, repo: str) -> DependencyGraph:
         snapshot, row = self._of(repo)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import astuple, dataclass
 from typing import TypeVar
 
@@ -20,7 +20,7 @@ from alexandria.ports.catalog import (
     CatalogVersionError,
     Direction,
     IndexedFile,
-    ReachedFile,
+    Neighbors,
     RepositoryNotFoundError,
     StaleGenerationError,
 )
@@ -113,9 +113,11 @@ class PostgresCatalog(Catalog):
         _, row = await self._row(repo)
         return row.files(path_prefix=path_prefix, after=after, limit=limit)
 
-    async def neighbors(self, repo: str, path: str, *, direction: Direction, depth: int = 1) -> Sequence[ReachedFile]:
-        _, row = await self._row(repo)
-        return row.neighbors(repo, path, direction=direction, depth=depth)
+    async def neighbors(
+        self, repo: str, path: str, *, directions: Collection[Direction] = tuple(Direction), depth: int = 1
+    ) -> Neighbors:
+        snapshot, row = await self._row(repo)
+        return row.neighbors(snapshot, path, directions=directions, depth=depth)
 
     async def graph(self, repo: str) -> DependencyGraph:
         snapshot, row = await self._row(repo)

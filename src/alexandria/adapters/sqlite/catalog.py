@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
 from alexandria.adapters.sqlite.database import Database, PortErrors
@@ -16,7 +16,7 @@ from alexandria.ports.catalog import (
     CatalogVersionError,
     Direction,
     IndexedFile,
-    ReachedFile,
+    Neighbors,
     RepositoryNotFoundError,
     StaleGenerationError,
 )
@@ -80,10 +80,14 @@ class SqliteCatalog(Catalog):
             lambda connection: _row(connection, repo).files(path_prefix=path_prefix, after=after, limit=limit)
         )
 
-    async def neighbors(self, repo: str, path: str, *, direction: Direction, depth: int = 1) -> Sequence[ReachedFile]:
-        return await self._read(
-            lambda connection: _row(connection, repo).neighbors(repo, path, direction=direction, depth=depth)
-        )
+    async def neighbors(
+        self, repo: str, path: str, *, directions: Collection[Direction] = tuple(Direction), depth: int = 1
+    ) -> Neighbors:
+        def work(connection: sqlite3.Connection) -> Neighbors:
+            row = _row(connection, repo)
+            return row.neighbors(_snapshot(connection, repo), path, directions=directions, depth=depth)
+
+        return await self._read(work)
 
     async def graph(self, repo: str) -> DependencyGraph:
         return await self._read(lambda connection: _row(connection, repo).graph(_snapshot(connection, repo).imports))

@@ -7,24 +7,26 @@ import base64
 import hashlib
 import json
 from bisect import bisect_right
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from alexandria.application.index import CodeGraph
-from alexandria.application.search import UnsettledIndexError
+from alexandria.application.search import SimilarAnswer, UnsettledIndexError
 from alexandria.domain.language import Language
-from alexandria.domain.snapshot import Snapshot
 from alexandria.entrypoints import shapes
 from alexandria.entrypoints.api import examples, models
 from alexandria.entrypoints.api.problems import ProblemError
 from alexandria.entrypoints.api.routes.described import answers
 from alexandria.entrypoints.api.state import READER, State, json_response
 from alexandria.entrypoints.control_plane import ControlPlane
-from alexandria.ports.catalog import MAX_DEPTH, Direction
+from alexandria.ports.catalog import MAX_DEPTH, Direction, Neighbors
+
+Answer = TypeVar("Answer", SimilarAnswer, Neighbors)
 
 router = APIRouter(prefix="/api/v1", dependencies=[READER])
 
@@ -181,12 +183,12 @@ async def similar(
     prefix: Prefix = "",
 ) -> Response:
     """Return the files whose place in the structure is most like that of `path`, best first."""
-    if known := await _known_by(request, state.plane, repo):
-        return _not_modified(known)
-    answer = await state.plane.similar(repo, path, k=k, languages=language, path_prefix=prefix)
-    etag = _etag(request, answer.snapshot.generation)
-    return (
-        _not_modified(etag) if _is_known(request, etag) else _cached_response(shapes.similar_json(answer, _now()), etag)
+    return await _answer_of_one_generation(
+        request,
+        state.plane,
+        repo,
+        lambda: state.plane.similar(repo, path, k=k, languages=language, path_prefix=prefix),
+        shapes.similar_json,
     )
 
 
@@ -207,15 +209,13 @@ async def neighbors(
     depth: Annotated[int, Query(ge=1, le=MAX_DEPTH, description="How many edges away at most.")] = 1,
 ) -> Response:
     """Return what `path` imports and what imports it, up to `depth` edges away."""
-    if known := await _known_by(request, state.plane, repo):
-        return _not_modified(known)
     directions = tuple(Direction) if direction is Directions.BOTH else (Direction(direction.value),)
-    answer = await state.plane.neighbors(repo, path, directions=directions, depth=depth)
-    etag = _etag(request, answer.snapshot.generation)
-    return (
-        _not_modified(etag)
-        if _is_known(request, etag)
-        else _cached_response(shapes.neighbors_json(answer, _now()), etag)
+    return await _answer_of_one_generation(
+        request,
+        state.plane,
+        repo,
+        lambda: state.plane.neighbors(repo, path, directions=directions, depth=depth),
+        shapes.neighbors_json,
     )
 
 
@@ -274,16 +274,23 @@ def _is_known(request: Request, etag: str) -> bool:
     return "*" in sent or etag.removeprefix("W/") in sent
 
 
-async def _known_by(request: Request, plane: ControlPlane, repo: str) -> str:
-    """Return the tag of the current answer if the client has it, else nothing.
-
-    `*` asks whether there is an answer at all, and whether the file is there only the search can tell.
-    """
-    if request.headers.get("if-none-match", "*").strip() == "*":
-        return ""
-    snapshot: Snapshot = await plane.repo(repo)
-    etag = _etag(request, snapshot.generation)
-    return etag if _is_known(request, etag) else ""
+async def _answer_of_one_generation(
+    request: Request,
+    plane: ControlPlane,
+    repo: str,
+    ask: Callable[[], Awaitable[Answer]],
+    shape: Callable[[Answer, datetime], shapes.Json],
+) -> Response:
+    """Answer with the shape of what `ask` returns, unless the client has the answer of this generation already."""
+    # `*` asks whether there is an answer at all, and whether the file is there only the search can tell.
+    if request.headers.get("if-none-match", "*").strip() != "*":
+        snapshot = await plane.repo(repo)
+        if _is_known(request, etag := _etag(request, snapshot.generation)):
+            return _not_modified(etag)
+    answer = await ask()
+    if _is_known(request, etag := _etag(request, answer.snapshot.generation)):
+        return _not_modified(etag)
+    return _cached_response(shape(answer, _now()), etag)
 
 
 def _cache_headers(etag: str) -> dict[str, str]:
