@@ -17,10 +17,10 @@ unfair to none: end to end (listing, reading, parsing, resolving, graph), bound 
 process for each; the same of a directory with one empty file of each suffix, which is the start and the end of it all
 (the parser process, the rules of the languages, threads) and no work; parsing alone, bound to one core, of the same
 files from memory; and, where they are installed, grimp
-on Python packages and dependency-cruiser on JavaScript and TypeScript, with all the cores. Times are the least of the
-rounds, as what disturbs a run only makes it longer (and a shared machine's speed changes by half from one second to the
-next); memory is the largest sum of resident sizes of the measured process and its children. On a machine that does
-other things as well, the ratios of the CPU seconds say more than those of the times.
+on Python packages and dependency-cruiser on JavaScript and TypeScript, with all the cores. Times are the medians of the
+rounds, memory is the largest sum of resident sizes of the measured process and its children. A ratio is the median of
+those within each round: the speed of a shared machine changes by half from one second to the next, so small trees need
+some fifteen rounds. Where other things run as well, the ratios of the CPU seconds say more than those of the times.
 
 What is compared: parsing only is `Parser.parse` of tree-sitter, with the same grammars, over the same bytes of the same
 files that the product parses (without those that are too large or minified), which are read before the clock starts.
@@ -46,6 +46,7 @@ import re
 import resource
 import shlex
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -420,23 +421,28 @@ def speed(trees: Sequence[Path], arguments: argparse.Namespace) -> None:
 
 
 def print_speed(name: str, times: dict[str, list[Measured]]) -> None:
-    least = {what: min(one["seconds"] for one in rounds) for what, rounds in times.items()}
-    cpu = {what: min(one["cpu_seconds"] for one in rounds) for what, rounds in times.items()}
     for what, rounds in times.items():
-        files, seconds = rounds[0]["files"], least[what]
+        files, seconds = rounds[0]["files"], statistics.median(one["seconds"] for one in rounds)
+        cpu_seconds = statistics.median(one["cpu_seconds"] for one in rounds)
         megabytes = rounds[0].get("bytes", 0) / 1e6
         peak = max(one.get("peak_bytes", 0) for one in rounds) / 1e6
         print(
-            f"{name:22} {what:26} {files:6} {megabytes:6.1f} {seconds:7.2f} {cpu[what]:7.2f} {files / seconds:8.0f} "
+            f"{name:22} {what:26} {files:6} {megabytes:6.1f} {seconds:7.2f} {cpu_seconds:7.2f} {files / seconds:8.0f} "
             f"{megabytes / seconds:6.1f} {peak:8.0f}"
         )
-    ends = [what for what in least if what.startswith("end to end")]
-    parsing, start, first, last = "parsing only, 1 core", "start and end, 1 core", ends[0], ends[-1]
-    ratios = f"{least[first] / least[parsing]:.2f} (CPU {cpu[first] / cpu[parsing]:.2f})"
-    without = f"{(least[first] - least[start]) / least[parsing]:.2f}"
-    without += f" (CPU {(cpu[first] - cpu[start]) / cpu[parsing]:.2f})"
-    print(f"{name:22} {first}: {ratios} times parsing only, {without} without start and end")
-    print(f"{name:22} {last}: {least[first] / least[last]:.2f} times faster than {first}\n")
+    ends = [what for what in times if what.startswith("end to end")]
+    parsing, start, first, last = (
+        times[w] for w in ("parsing only, 1 core", "start and end, 1 core", ends[0], ends[-1])
+    )
+
+    def ratio(kind: str, above: list[Measured], below: list[Measured], less: list[Measured] | None = None) -> Any:
+        without = [0.0] * len(above) if less is None else [one[kind] for one in less]
+        return statistics.median((a[kind] - w) / b[kind] for a, b, w in zip(above, below, without, strict=True))
+
+    ratios = f"{ratio('seconds', first, parsing):.2f} (CPU {ratio('cpu_seconds', first, parsing):.2f})"
+    without = f"{ratio('seconds', first, parsing, start):.2f} (CPU {ratio('cpu_seconds', first, parsing, start):.2f})"
+    print(f"{name:22} {ends[0]}: {ratios} times parsing only, {without} without start and end")
+    print(f"{name:22} {ends[-1]}: {ratio('seconds', first, last):.2f} times faster than {ends[0]}\n")
 
 
 def main() -> None:
