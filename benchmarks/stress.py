@@ -191,13 +191,19 @@ async def be_a_client(client: httpx.AsyncClient, tally: Tally, names: list[str],
         await asyncio.sleep(draw.expovariate(1 / pause_s))
 
 
-async def submit_all(client: httpx.AsyncClient, names: list[str], token: str) -> None:
+async def submit_all(client: httpx.AsyncClient, tally: Tally, names: list[str], token: str) -> None:
     for name in names:
-        answer = await client.post(
-            f"{V1}/ingestion/jobs",
-            json={"repo_url": f"{HOST}/{name}"},
-            headers={"Authorization": f"Bearer {token}"},
-        )
+        while True:
+            began = time.perf_counter()
+            answer = await client.post(
+                f"{V1}/ingestion/jobs",
+                json={"repo_url": f"{HOST}/{name}"},
+                headers={"Authorization": f"Bearer {token}"},
+            )
+            tally.add("submit", answer.status_code, time.perf_counter() - began)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            await asyncio.sleep(float(answer.headers["retry-after"]))  # as the answer asks; it is counted as refused
         answer.raise_for_status()
 
 
@@ -310,10 +316,10 @@ async def drive(
         began = time.monotonic()
         async with in_the_background(sample(processes, memory, options.sample), *clients):
             half = len(small) // 2
-            await submit_all(client, small[:half], cloud["PHAROS_ADMIN_TOKEN"])
+            await submit_all(client, tally, small[:half], cloud["PHAROS_ADMIN_TOKEN"])
             if LARGE in files:
-                await submit_all(client, [LARGE], cloud["PHAROS_ADMIN_TOKEN"])
-            await submit_all(client, small[half:], cloud["PHAROS_ADMIN_TOKEN"])
+                await submit_all(client, tally, [LARGE], cloud["PHAROS_ADMIN_TOKEN"])
+            await submit_all(client, tally, small[half:], cloud["PHAROS_ADMIN_TOKEN"])
             print(f"submitted in {time.monotonic() - began:.0f} s")
             while not await idle(client):
                 if time.monotonic() - began > options.limit:
@@ -331,7 +337,7 @@ async def drive(
     report(seconds, len(found), tally, memory, processes)
     print(f"lost: {len(missing)} {missing[:5]}; with other files: {wrong}; with other vectors: {uneven}")
     print(f"the last {len(history)} records: {dict(Counter(one['status'] for one in history))}; jobs left: {not quiet}")
-    refused = {status: count for status, count in tally.statuses.items() if status not in {200, 404}}
+    refused = {status: count for status, count in tally.statuses.items() if status not in {200, 202, 404}}
     failed = [one for one in history if one["status"] != "complete"]
     return not (missing or wrong or uneven or refused or tally.broken or failed) and quiet
 

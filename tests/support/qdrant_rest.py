@@ -28,7 +28,7 @@ import asyncio
 import json
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -130,11 +130,19 @@ class StoredCollection:
         request: How it was made.
         indexes: Payload index by key.
         points: Vector and payload by id.
+        tenants: Ids by `repo_key`, as an index with `is_tenant` keeps them; may name points that are gone.
     """
 
     request: models.CreateCollection
     indexes: dict[str, Any] = field(default_factory=dict)
     points: dict[str, tuple[npt.NDArray[np.float32], dict[str, Any]]] = field(default_factory=dict)
+    tenants: dict[Any, dict[str, None]] = field(default_factory=dict)
+
+    def keep(self, made: dict[str, tuple[npt.NDArray[np.float32], dict[str, Any]]]) -> None:
+        """Put points in, in place of those with their ids."""
+        self.points.update(made)
+        for point_id, (_, payload) in made.items():
+            self.tenants.setdefault(payload.get("repo_key"), {})[point_id] = None
 
     @property
     def size(self) -> int:
@@ -295,15 +303,16 @@ class QdrantServer(LoopbackServer):
             made[str(UUID(str(point_id)))] = (_normalised(row), payload or {})
         if lose_one:
             made.popitem()
-        self._write(lambda: found.points.update(made), wait=wait)
+        self._write(lambda: found.keep(made), wait=wait)
         return _completed()
 
     def _delete(self, found: StoredCollection, condition: models.Filter, *, wait: bool) -> models.UpdateResult:
         self._check_indexes(found, condition)
 
         def work() -> None:
-            for point_id in [i for i, (_, payload) in found.points.items() if _fits(condition, i, payload)]:
-                del found.points[point_id]
+            for point_id in _matching(found, condition):
+                _, payload = found.points.pop(point_id)
+                del found.tenants[payload.get("repo_key")][point_id]
 
         self._write(work, wait=wait)
         return _completed()
@@ -373,7 +382,7 @@ class QdrantServer(LoopbackServer):
         if condition is None:
             return list(found.points)
         self._check_indexes(found, condition)
-        return [i for i, (_, payload) in found.points.items() if _fits(condition, i, payload)]
+        return _matching(found, condition)
 
     def _check_indexes(self, found: StoredCollection, condition: models.Filter) -> None:
         for one in [*_listed(condition.must), *_listed(condition.must_not), *_listed(condition.should)]:
@@ -419,6 +428,17 @@ def _listed(conditions: Any) -> list[Any]:
     if conditions is None:
         return []
     return conditions if isinstance(conditions, list) else [conditions]
+
+
+def _matching(found: StoredCollection, condition: models.Filter) -> list[str]:
+    """Return the ids of the points that fit, looking at no more than those of one repository where one is named."""
+    among: Iterable[str] = found.points
+    for one in _listed(condition.must):
+        if isinstance(one, models.HasIdCondition):
+            among = [str(UUID(str(i))) for i in one.has_id]
+        elif one.key == "repo_key":
+            among = found.tenants.get(one.match.value, {})
+    return [i for i in among if i in found.points and _fits(condition, i, found.points[i][1])]
 
 
 def _fits(condition: models.Filter, point_id: str, payload: dict[str, Any]) -> bool:
