@@ -36,11 +36,13 @@ TRIES = 3
 MAX_RETRY_AFTER_S = 30.0
 """A server that asks to be left alone for longer is not waited for."""
 
-_LIMITS = httpx.Limits(max_connections=10, max_keepalive_connections=10, keepalive_expiry=30.0)
+_CONNECTIONS = 10
+_LIMITS = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS, keepalive_expiry=30.0)
 """Connections are kept: the client's own choice for a server on this machine is a new one for every request.
 For half a minute, where httpx takes 5 s, as a new one over TLS is three ways there and back; one that the
 server has closed meanwhile is noticed before it is used, and if it closes just then, the request is repeated.
-Ten, as of the database: httpx looks at each of them before and after every request."""
+Ten, as of the database: httpx looks at each of them, and at each request that waits for one, before and after
+every request. So no more requests get to it than there are connections."""
 
 _SAID_CHARACTERS = 300
 _LATER = frozenset({httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS})
@@ -123,6 +125,7 @@ class RemoteConnection(Connection):
     def __init__(self, url: str, api_key: str, timeout_s: float) -> None:
         self._api_key = api_key
         self._timeout_s = timeout_s
+        self._free = asyncio.Semaphore(_CONNECTIONS)
         # The key goes in as a header: as `api_key` it is warned about on loopback, where it is safe.
         self._client = AsyncQdrantClient(
             url=url.rstrip("/"),
@@ -144,7 +147,7 @@ class RemoteConnection(Connection):
 
     async def _try(self, call: Call[T]) -> T:
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self._timeout_s), self._free:
                 return await call(self._client)
         except TimeoutError as error:
             raise TooSlowError(f"Qdrant did not answer within {self._timeout_s:g} s") from error
