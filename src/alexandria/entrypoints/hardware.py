@@ -6,8 +6,6 @@ import contextlib
 import os
 import platform
 import subprocess
-import tempfile
-from collections.abc import Iterator
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -42,9 +40,8 @@ def describe_training() -> dict[str, object]:
     Imports PyTorch and what trains with it, which takes seconds: meant for a thread, and for a
     process that will train anyway.
     """
-    with _no_empty_cache_left():
-        torch: Any = import_module("torch")
-        import_module("alexandria.adapters.pyg.embedder")
+    torch: Any = import_module("torch")
+    import_module("alexandria.adapters.pyg.embedder")
     found: dict[str, object] = {
         "torch": str(torch.__version__),
         "torch_geometric": version("torch-geometric"),
@@ -59,20 +56,6 @@ def describe_training() -> dict[str, object]:
             "cuda": str(torch.version.cuda),
         }
     return found
-
-
-@contextlib.contextmanager
-def _no_empty_cache_left() -> Iterator[None]:
-    """Remove the folder that PyTorch makes for its compiler when torch_geometric is imported; we never compile."""
-    before = _compiler_caches()
-    yield
-    for folder in _compiler_caches() - before:
-        with contextlib.suppress(OSError):  # no longer empty, so somebody's; or another worker was quicker
-            folder.rmdir()
-
-
-def _compiler_caches() -> set[Path]:
-    return set(Path(tempfile.gettempdir()).glob("torchinductor_*"))
 
 
 def _cpu_model() -> str:

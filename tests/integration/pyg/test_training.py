@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 import warnings
 import weakref
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -422,3 +424,29 @@ def test_no_node_loses_its_last_link_to_the_measure() -> None:
 def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"must be|shorter"):
         Node2VecSettings(**wrong)  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_training_loads_no_compiler_and_whoever_wants_it_has_it_still(tmp_path: Path) -> None:
+    program = """
+import sys
+import numpy as np
+import torch
+from alexandria.adapters.pyg.model import FusedNode2Vec
+from alexandria.adapters.pyg.settings import Node2VecSettings
+from alexandria.adapters.pyg.training import train
+from torch_geometric.isinstance import is_torch_instance
+
+assert issubclass(FusedNode2Vec, __import__("torch_geometric").nn.Node2Vec)
+edges = np.stack([np.arange(99), np.arange(1, 100)])
+train(edges, 100, 1, Node2VecSettings(epochs=3))
+print([name for name in sys.modules if name.startswith(("torch._dynamo", "torch._inductor", "sympy"))])
+print(is_torch_instance(torch.nn.Linear(1, 1), torch.nn.Module), "torch._dynamo.eval_frame" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    )
+    assert done.stdout.splitlines() == ["[]", "True True"], done.stderr

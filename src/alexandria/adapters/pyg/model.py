@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
-from torch_geometric.nn.models.node2vec import Node2Vec
 
 from alexandria.adapters.pyg.adjacency import build_adjacency, undirected_pairs
+from alexandria.adapters.pyg.geometric import Node2Vec
 from alexandria.adapters.pyg.trainer import SkipGram, StepShape
 from alexandria.adapters.pyg.walker import RandomWalker
 
