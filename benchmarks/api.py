@@ -274,9 +274,8 @@ async def measure_clients(api: Api) -> None:
                 cpu_s, began = api.cpu_s, time.perf_counter()
                 done = await asyncio.gather(*asking)
                 busy = (api.cpu_s - cpu_s) / (time.perf_counter() - began)
-            print(
-                f"  {name:10s} {quantiles([t for one in done for t in one])}  {busy:.0%} of a core; first {first_ms:.0f} ms"
-            )
+            spread = quantiles([t for one in done for t in one])
+            print(f"  {name:10s} {spread}  {busy:.0%} of a core; first {first_ms:.0f} ms")
     print("100 clients that ask without a pause, 20 times each: the machine is full, so this is its throughput again")
     for name, (method, path) in ROUTES.items():
         async with lines(api.port, 100) as opened:

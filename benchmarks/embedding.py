@@ -33,7 +33,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 BENCH = Path(os.environ.get("ALEXANDRIA_NODE2VEC_BENCH", HERE.parent.parent / "shared/bench/node2vec"))
 FAIR = "pyg_ref:embed_fixed"
-RIVALS = ("gensim", "pecanpy", "grape")
+RIVALS = {"gensim": ["gensim"], "pecanpy": ["pecanpy"], "grape": ["grape", "grape_longer"]}
 QUALITY = ("auc", "hits10", "coh10", "stab")
 
 
@@ -74,7 +74,9 @@ def main() -> None:
         os.environ["ALEXANDRIA_BENCH_SETTINGS"] = arguments.set
         ours.append("embedder:embed_as_set")
     rivals = [] if arguments.no_shipped else ["pyg_ref:embed"]
-    rivals += [f"rivals:{name}@{getattr(arguments, name)}" for name in RIVALS if getattr(arguments, name)]
+    for package, contestants in RIVALS.items():
+        if interpreter := getattr(arguments, package):
+            rivals += [f"rivals:{name}@{interpreter}" for name in contestants]
     reference = "" if arguments.only_ours else FAIR
     contenders = ours if arguments.only_ours else ours + rivals
     graphs = [str(arguments.bench / "graphs" / f"{name}.npz") for name in arguments.graphs]
