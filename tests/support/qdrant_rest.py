@@ -242,8 +242,7 @@ class QdrantServer(LoopbackServer):
             result = self._collection(method, name, "/".join(rest), body, wait=wait, lose_one=lose_one)
         except _RefusedError as refused:
             return refused.status, _error(str(refused))
-        plain = result.model_dump_json(exclude_none=True) if hasattr(result, "model_dump_json") else json.dumps(result)
-        return 200, f'{{"result": {plain}, "status": "ok", "time": 0.0}}'.encode()
+        return 200, f'{{"result": {_as_json(result)}, "status": "ok", "time": 0.0}}'.encode()
 
     def _collection(self, method: str, name: str, rest: str, body: bytes, *, wait: bool, lose_one: bool) -> Any:
         if (method, rest) == ("PUT", ""):
@@ -266,8 +265,7 @@ class QdrantServer(LoopbackServer):
             ("POST", "points/count"): lambda: self._count(found, _parse(models.CountRequest, body)),
             ("POST", "points/scroll"): lambda: self._scroll(found, _parse(models.ScrollRequest, body)),
             ("POST", "points/query/batch"): lambda: [
-                self._query(found, one).model_dump(mode="json", exclude_none=True)
-                for one in _parse(models.QueryRequestBatch, body).searches
+                self._query(found, one) for one in _parse(models.QueryRequestBatch, body).searches
             ],
         }
         if (method, rest) in routes:
@@ -395,6 +393,14 @@ class QdrantServer(LoopbackServer):
                 raise _RefusedError(
                     400, f"Bad request: {words}. Help: Create an index for this key or use a different filter."
                 )
+
+
+def _as_json(result: Any) -> str:
+    if isinstance(result, BaseModel):
+        return result.model_dump_json(exclude_none=True)
+    if isinstance(result, list):
+        return f"[{','.join(map(_as_json, result))}]"
+    return json.dumps(result)
 
 
 def _completed() -> models.UpdateResult:
