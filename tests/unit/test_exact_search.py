@@ -31,6 +31,15 @@ def test_unit_rows_does_not_change_what_it_is_given() -> None:
     assert rows.tolist() == [[3.0, 4.0]]
 
 
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_rows_that_rounding_takes_beyond_one_are_equal_and_in_order(sign: int) -> None:
+    sizes = np.array([1.0, 1.0000002, 1.0000001, 1.0000002], np.float32)
+    units = (sign * np.outer(sizes, [1, 0])).astype(np.float32)
+    rows, similarities = nearest_rows(units, np.array([1, 0], np.float32), k=4, eligible=np.ones(4, np.bool_))
+    assert rows.tolist() == [0, 1, 2, 3]
+    assert similarities.tolist() == [sign] * 4
+
+
 def test_nobody_eligible_is_nobody_near() -> None:
     units = np.eye(3, dtype=np.float32)
     rows, similarities = nearest_rows(units, units[0], k=2, eligible=np.zeros(3, np.bool_))

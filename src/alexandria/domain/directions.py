@@ -55,5 +55,7 @@ def nearest_rows(
             for i in range(0, len(candidates), _BLOCK)
         ]
     )
+    # Before they are ordered: rounding takes them beyond 1, by more for one row than for another in the same direction.
+    exact = np.clip(exact, -1.0, 1.0)
     best = np.lexsort((candidates, -exact))[:k]
-    return candidates[best], np.clip(exact[best], -1.0, 1.0)
+    return candidates[best], exact[best]
