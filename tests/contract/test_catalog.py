@@ -318,14 +318,14 @@ async def test_pages_join_to_all_files(catalog: Catalog, graph: DependencyGraph,
 async def test_imports_are_what_the_file_needs(catalog: Catalog) -> None:
     await activate(catalog, CHAIN)
     found = await catalog.neighbors("r", "test.py", directions=[Direction.IMPORTS])
-    assert (found.path, found.importers) == ("test.py", [])
+    assert (found.path, found.importers) == ("test.py", ())
     assert list(found.imports) == [ReachedFile("app.py", Language.PYTHON, 1)]
 
 
 async def test_importers_are_what_hangs_on_the_file(catalog: Catalog) -> None:
     await activate(catalog, CHAIN)
     found = await catalog.neighbors("r", "base.py", directions=[Direction.IMPORTERS])
-    assert (found.path, found.imports) == ("base.py", [])
+    assert (found.path, found.imports) == ("base.py", ())
     assert [(f.path, f.depth) for f in found.importers] == [("app.py", 1), ("core.py", 1)]
 
 

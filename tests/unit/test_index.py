@@ -93,7 +93,7 @@ async def test_neighbors_are_the_imports_and_the_importers(world: MemoryWorld, s
         "shop/money.py": 2,
         "shop/stock.py": 2,
     }
-    assert only.importers == []
+    assert only.importers == ()
 
 
 async def test_commit_and_uncommitted_changes_are_named(world: MemoryWorld, shop: Path) -> None:

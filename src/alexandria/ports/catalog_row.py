@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -114,9 +114,9 @@ class CatalogRow:
         if start is None:
             raise FileNotIndexedError(snapshot.repo, path)
 
-        def reached(direction: Direction) -> list[ReachedFile]:
+        def reached(direction: Direction) -> Sequence[ReachedFile]:
             if direction not in directions:
-                return []
+                return ()
             ends = self._importers(), self._imported()
             tails, heads = ends if direction is Direction.IMPORTS else ends[::-1]
             depths = depths_from(start, tails, heads, num_files=len(paths), limit=depth)
