@@ -435,9 +435,9 @@ def print_speed(name: str, times: dict[str, list[Measured]]) -> None:
         times[w] for w in ("parsing only, 1 core", "start and end, 1 core", ends[0], ends[-1])
     )
 
-    def ratio(kind: str, above: list[Measured], below: list[Measured], less: list[Measured] | None = None) -> Any:
+    def ratio(kind: str, above: list[Measured], below: list[Measured], less: list[Measured] | None = None) -> float:
         without = [0.0] * len(above) if less is None else [one[kind] for one in less]
-        return statistics.median((a[kind] - w) / b[kind] for a, b, w in zip(above, below, without, strict=True))
+        return float(statistics.median((a[kind] - w) / b[kind] for a, b, w in zip(above, below, without, strict=True)))
 
     ratios = f"{ratio('seconds', first, parsing):.2f} (CPU {ratio('cpu_seconds', first, parsing):.2f})"
     without = f"{ratio('seconds', first, parsing, start):.2f} (CPU {ratio('cpu_seconds', first, parsing, start):.2f})"
