@@ -10,9 +10,9 @@ generated from a seed, packages of 20 files with some hubs, or read from `.npz` 
 
 Each run is a fresh process. `start` is what the first touch of the device costs, before any training: importing torch
 and, on a card, its context and libraries. `train` is the median of the trainings after the first, which is reported as
-`first` (the card compiles and loads kernels in it). AUC is of edges that no training saw. `same angles` is the mean
-overlap of the ten nearest of a file between the two devices, beside that of two seeds on the CPU; bytes differ, as
-sums on a card have no order. Planned and peak memory and the share of the card are what the training's own log says.
+`first` (the card loads kernels in it). AUC is of edges that no training saw. `same angles` is the mean overlap of the
+ten nearest of a file between the two devices, beside that of two seeds on the CPU: from one seed a card draws other
+walks, so it is no nearer. Planned and peak memory and the share of the card are what the training's own log says.
 The last line is JSON.
 """
 
@@ -58,7 +58,7 @@ def split(edges: Int64s, files: int) -> tuple[Int64s, Int64s, Int64s]:
     return edges[:, ~out], edges[:, out], pairs[:, ~np.isin(pairs[0] * files + pairs[1], known)]
 
 
-def one_run(path: str, device: str, seed: int, repeats: int, out: str) -> None:
+def one_run(path: str, device: str, out: str, *, seed: int, seeds: int, repeats: int) -> None:
     """Train in this process and print what it took as JSON; vectors go to `out`."""
     began = time.perf_counter()
     import torch  # noqa: PLC0415 - its import is part of what is measured
@@ -70,7 +70,7 @@ def one_run(path: str, device: str, seed: int, repeats: int, out: str) -> None:
         torch.zeros(1, device="cuda")
     start_s = time.perf_counter() - began
     data = np.load(path)
-    settings = Node2VecSettings(device="cuda" if device == "cuda" else "cpu")
+    settings = Node2VecSettings(device="cuda" if device == "cuda" else "cpu", seeds=seeds)
     seconds, cpu = [], time.process_time()
     for _ in range(repeats):
         training = train(data["edges"], int(data["files"]), seed, settings)
@@ -81,10 +81,11 @@ def one_run(path: str, device: str, seed: int, repeats: int, out: str) -> None:
     print(json.dumps({**figures, "device": training.device, "loss": training.loss[-1], "notes": training.notes}))
 
 
-def run(path: Path, device: str, seed: int, repeats: int, out: Path) -> dict[str, Any]:
+def run(path: Path, device: str, out: Path, *, seed: int, seeds: int, repeats: int) -> dict[str, Any]:
     """Run `one_run` in a process of its own."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent / "src"), *sys.path])}
-    command = [sys.executable, "-W", "ignore", __file__, "--one", str(path), device, str(seed), str(repeats), str(out)]
+    asked = [str(path), device, str(out), str(seed), str(seeds), str(repeats)]
+    command = [sys.executable, "-W", "ignore", __file__, "--one", *asked]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return figures
@@ -114,7 +115,7 @@ def overlap(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32], most: int = 
 
 
 def compare(
-    name: str, edges: Int64s, files: int, scratch: Path, *, devices: list[str], rounds: int, repeats: int
+    name: str, edges: Int64s, files: int, scratch: Path, *, devices: list[str], rounds: int, seeds: int, repeats: int
 ) -> dict[str, Any]:
     """Run all devices on one graph, interleaved round by round, print a line for each, and return the figures."""
     trained, held_out, others = split(edges, files)
@@ -124,7 +125,7 @@ def compare(
     for seed in range(rounds):
         for device in devices:
             out = scratch / f"{device}-{seed}.npy"
-            figures = run(graph, device, seed, repeats, out)
+            figures = run(graph, device, out, seed=seed, seeds=seeds, repeats=repeats)
             figures["auc"] = auc(np.load(out), held_out, others)
             runs[device].append(figures)
     vectors = {device: np.load(scratch / f"{device}-0.npy") for device in devices}
@@ -144,13 +145,15 @@ def compare(
 def main() -> int:
     """Run the benchmark."""
     if sys.argv[1:2] == ["--one"]:
-        path, device, seed, repeats, out = sys.argv[2:]
-        one_run(path, device, int(seed), int(repeats), out)
+        path, device, out, *numbers = sys.argv[2:]
+        seed, seeds, repeats = map(int, numbers)
+        one_run(path, device, out, seed=seed, seeds=seeds, repeats=repeats)
         return 0
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="*", type=int, default=[1_000, 10_000, 30_000, 100_000])
     parser.add_argument("--graphs", nargs="*", type=Path, default=[], help=".npz files, instead of generated graphs")
     parser.add_argument("--rounds", type=int, default=3, help="round r uses seed r")
+    parser.add_argument("--seeds", type=int, default=1, help="trainings that are combined into one")
     parser.add_argument("--repeats", type=int, default=2, help="trainings in a process, the first apart")
     parser.add_argument("--no-cpu-above", type=int, default=10**9, metavar="FILES", help="leave out long CPU runs")
     parser.add_argument("--cpu-only", action="store_true", help="to try the benchmark without a card")
@@ -176,6 +179,7 @@ def main() -> int:
                 Path(folder),
                 devices=devices,
                 rounds=arguments.rounds,
+                seeds=arguments.seeds,
                 repeats=arguments.repeats,
             )
     print(json.dumps({"card": card, "runs": results}))

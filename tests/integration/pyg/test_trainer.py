@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -7,7 +9,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from alexandria.adapters.pyg.adjacency import build_adjacency, undirected_pairs
-from alexandria.adapters.pyg.model import FusedNode2Vec
+from alexandria.adapters.pyg.model import FusedNode2Vec, steps_per_draw
 from alexandria.adapters.pyg.trainer import SkipGram, StepShape, window_band
 from alexandria.adapters.pyg.walker import RandomWalker
 
@@ -128,6 +130,73 @@ def test_negatives_weigh_what_is_asked() -> None:
     assert half is not None
     assert none is not None
     assert half.item() == pytest.approx((whole.item() + none.item()) / 2, rel=1e-5)
+
+
+def test_parts_trained_at_once_move_as_each_would_alone() -> None:
+    starts = [0.3 * torch.randn(30, 8, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)]
+    together = torch.cat(starts)
+    shape = StepShape(walks=24, chunk=24, blocks=6, block=4)
+    options: dict[str, Any] = {"walk_length": 6, "context_size": 4, "window_decay": 0.5, "negative_weight": 0.3}
+    both = SkipGram(together, shape=shape, parts=2, **options)
+    alone = [SkipGram(start, shape=StepShape(walks=12, chunk=12, blocks=3, block=4), **options) for start in starts]
+    for step in range(6):
+        drawn = [draws(2 * step + part) for part in range(2)]
+        walks, others = (torch.cat([of_first, of_second + 30]) for of_first, of_second in zip(*drawn, strict=True))
+        mixed = walks[torch.randperm(24, generator=torch.Generator().manual_seed(step))]
+        loss = both.step(mixed, others, learning_rate=0.05, with_loss=True)
+        losses = [
+            one.step(*one_drawn, learning_rate=0.05, with_loss=True)
+            for one, one_drawn in zip(alone, drawn, strict=True)
+        ]
+        assert loss is not None
+        assert loss.item() == pytest.approx(sum(one.item() for one in losses if one is not None) / 2, rel=1e-5)
+    torch.testing.assert_close(together, torch.cat(starts), rtol=1e-4, atol=1e-6)
+
+
+def test_negatives_of_a_block_are_of_one_part() -> None:
+    copies = torch.cat([RING, RING + 30, RING + 60], dim=1)
+    model = model_of(copies, num_nodes=90)
+    blocks = model._negatives(StepShape(walks=12, chunk=12, blocks=6, block=40), parts=3)
+    assert (blocks // 30).tolist() == [[block // 2] * 40 for block in range(6)]
+    assert len(set(blocks.flatten().tolist())) > 80
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_parts_learn_what_one_training_learns(parts: int) -> None:
+    cliques = torch.combinations(torch.arange(5)).t()
+    graph = torch.cat(
+        [cliques + 5 * k for k in range(6)] + [torch.tensor([[4 + 5 * k], [5 + 5 * k]]) for k in range(5)], 1
+    )
+    copies = torch.cat([graph + 30 * part for part in range(parts)], dim=1)
+    model = model_of(copies, num_nodes=30 * parts)
+    model.fit(20, parts=parts)
+    for vectors in model.embedding.weight.detach().view(parts, 30, 8):
+        unit = torch.nn.functional.normalize(vectors, dim=1)
+        cosine = unit @ unit.t()
+        group = torch.arange(30) // 5
+        inside = group.unsqueeze(0) == group.unsqueeze(1)
+        assert cosine[inside].mean() > cosine[~inside].mean() + 0.5
+
+
+@pytest.mark.parametrize(
+    ("walks", "steps", "cpu", "gpu"), [(10**5, 80, 13, 100), (10**7, 100, 1, 10), (10**9, 100, 1, 1)]
+)
+def test_walks_are_drawn_for_many_steps_at_once_on_a_card(walks: int, steps: int, cpu: int, gpu: int) -> None:
+    assert (steps_per_draw(walks, steps, on_gpu=False), steps_per_draw(walks, steps, on_gpu=True)) == (cpu, gpu)
+
+
+def test_a_model_is_freed_without_the_collector() -> None:
+    # What is left to the collector may hold a card's memory for long.
+    gc.collect()
+    gc.disable()
+    try:
+        model = model_of()
+        model.fit(1)
+        freed = weakref.ref(model)
+        del model
+        assert freed() is None
+    finally:
+        gc.enable()
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # untyped in torch

@@ -256,6 +256,20 @@ def test_out_of_memory_halves_the_step_until_it_fits() -> None:
     assert "1000 walks" in done.notes[-1]
 
 
+def test_out_of_memory_of_several_seeds_at_once_tries_fewer_of_them_first() -> None:
+    asked: list[tuple[int, int]] = []
+
+    def train_on(placement: Placement) -> Placement:
+        asked.append((placement.seeds_at_once, placement.walks_per_step))
+        if placement.seeds_at_once * placement.walks_per_step > 1500:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return placement
+
+    with pytest.warns(RuntimeWarning, match="out of memory on cuda:0"):
+        with_less_on_failure(train_on, Placement("cuda:0", 2000, 5))
+    assert asked == [(5, 2000), (2, 2000), (1, 2000), (1, 1000)]
+
+
 def test_out_of_memory_with_the_smallest_step_goes_to_the_cpu() -> None:
     card = Card(most_walks=0)
     with pytest.warns(RuntimeWarning, match="out of memory on cuda:0"):
@@ -341,6 +355,7 @@ def test_small_graphs_stay_on_the_cpu_unless_the_gpu_is_asked_for() -> None:
     assert place(auto, large, 5 * large, free).device == "cuda:0"
     assert place(cuda, small, 5 * small, free).device == "cuda:0"
     assert place(cpu, large, 5 * large, free).device == "cpu"
+    assert place(replace(auto, seeds=2), small, 5 * small, free).device == "cuda:0"
     missing = place(cuda, large, 5 * large, lambda: None)
     assert missing.device == "cpu"
     assert "asked for" in missing.notes[0]
@@ -358,6 +373,18 @@ def test_step_on_a_gpu_is_bound_by_memory_and_by_quality() -> None:
     asked = place(Node2VecSettings(device="cuda", walks_per_step=500), 50_000, 250_000, lambda: 140 * 2**30)
     assert asked.walks_per_step == 500
     assert "the settings ask" in asked.notes[0]
+
+
+def test_seeds_are_trained_at_once_as_far_as_a_card_has_room() -> None:
+    settings = Node2VecSettings(device="cuda", seeds=8)
+    roomy = place(settings, 50_000, 250_000, lambda: 80 * 2**30)
+    assert (roomy.walks_per_step, roomy.seeds_at_once) == (5_000, 8)
+    tight = place(settings, 50_000, 250_000, lambda: 2 * 2**30)
+    assert tight.walks_per_step == 5_000
+    assert 1 < tight.seeds_at_once < 8
+    assert tight.planned_bytes <= 0.7 * 2 * 2**30
+    assert "as much as a plan may take" in tight.notes[0]
+    assert place(settings, 50_000, 250_000, lambda: 200 * 2**20).device == "cpu"
 
 
 def test_graph_that_cannot_fit_the_card_is_not_tried_there() -> None:

@@ -36,8 +36,19 @@ CHUNK = 128
 WALKS_PER_DRAW = 16_384
 """Walks drawn at once: enough to hide the cost of a call, few enough to stay small at a million nodes."""
 
+WALKS_PER_DRAW_ON_GPU, STEPS_PER_DRAW_ON_GPU = 1 << 20, 100
+"""A draw is some 180 kernels that a card starts one by one: 5 ms on an H100, be it of a thousand walks or of a hundred
+thousand. Of so many steps it costs little beside them, and with half the step it takes half the memory."""
+
 LOSS_STEPS = 4
 """Steps of an epoch, about, on which the loss is measured: a logarithm costs more than the products beside it."""
+
+
+def steps_per_draw(walks: int, steps: int, on_gpu: bool) -> int:
+    """Return for how many of the steps of an epoch its walks are drawn at once."""
+    if on_gpu:
+        return max(1, min(STEPS_PER_DRAW_ON_GPU, WALKS_PER_DRAW_ON_GPU * steps // walks))
+    return max(1, WALKS_PER_DRAW * steps // walks)
 
 
 class FusedNode2Vec(Node2Vec):  # type: ignore[misc]  # torch_geometric's modules are not typed
@@ -107,11 +118,14 @@ class FusedNode2Vec(Node2Vec):  # type: ignore[misc]  # torch_geometric's module
         self.linked = adjacency.degree.nonzero()[:, 0]
         self.rowptr, self.col = adjacency.rowptr, adjacency.col
         self.walker = RandomWalker(adjacency, p, q)
-        self.random_walk_fn = self._walk_for_pyg
         self.embedding = torch.nn.Embedding(num_nodes, embedding_dim, sparse=sparse, _weight=self._start())
 
-    def _walk_for_pyg(self, _rowptr: Tensor, _col: Tensor, start: Tensor, steps: int, _p: float, _q: float) -> Tensor:
-        """Walk as pyg-lib's operator does, for PyG's `pos_sample`: shape (W, steps + 1)."""
+    def random_walk_fn(self, _rowptr: Tensor, _col: Tensor, start: Tensor, steps: int, _p: float, _q: float) -> Tensor:
+        """Walk as pyg-lib's operator does, for PyG's `pos_sample`: shape (W, steps + 1).
+
+        A method, where PyG sets an attribute: a bound method in an attribute would be a cycle, which keeps a model's
+        memory until the collector comes by.
+        """
         return self.walker.walk(start, steps + 1, self.generator)
 
     def _start(self) -> Tensor:
@@ -133,6 +147,7 @@ class FusedNode2Vec(Node2Vec):  # type: ignore[misc]  # torch_geometric's module
         window_decay: float = 1.0,
         negative_weight: float = 1.0,
         walks_per_step: int = 1250,
+        parts: int = 1,
         held_back: Tensor | None = None,
         give_back_after: int | None = None,
         between_steps: Callable[[float], None] = lambda _: None,
@@ -153,6 +168,9 @@ class FusedNode2Vec(Node2Vec):  # type: ignore[misc]  # torch_geometric's module
             walks_per_step: At most so many walks make a step; fewer where the training would have less than
                 `ENOUGH_STEPS`, or `FEWEST_STEPS` on a small graph. All steps are of equal size, give or take one
                 walk, because a last step of two walks undoes the work of many.
+            parts: Trainings at once, for a device that is not full with one: the nodes are then so many graphs of
+                equal size, one after another, with no edge between them and no node isolated. Each is trained as if
+                it were alone, with steps of `walks_per_step` of its own walks; the loss is the mean over them.
             held_back: Mask, shape (P,), of `pairs` that walks do not take at first; every node must keep
                 a link. None holds nothing back.
             give_back_after: Epochs after which walks take the pairs of `held_back` too; None for never.
@@ -164,15 +182,17 @@ class FusedNode2Vec(Node2Vec):  # type: ignore[misc]  # torch_geometric's module
         nodes = self.linked.numel()
         if not nodes:
             return
-        walks = nodes * self.walks_per_node
-        fewest = max(FEWEST_STEPS, min(ENOUGH_STEPS, epochs * (walks // WALKS_WORTH_A_STEP)))
-        steps = max(math.ceil(walks / walks_per_step), math.ceil(fewest / epochs))
-        steps = min(steps, walks)
+        walks = nodes * self.walks_per_node  # of all parts; `most` is of one
+        most = walks // parts
+        fewest = max(FEWEST_STEPS, min(ENOUGH_STEPS, epochs * (most // WALKS_WORTH_A_STEP)))
+        steps = max(math.ceil(most / walks_per_step), math.ceil(fewest / epochs))
+        steps = min(steps, most)
         bounds = [walks * k // steps for k in range(steps + 1)]
         early = self.walker if held_back is None else self._walker_without(held_back)
         largest = math.ceil(walks / steps)
         chunk = largest if self.linked.is_cuda else CHUNK
-        shape = StepShape(largest, chunk, max(math.ceil(largest / WALKS_PER_BLOCK), FEWEST_BLOCKS), NEGATIVE_BLOCK)
+        blocks = parts * max(math.ceil(largest / parts / WALKS_PER_BLOCK), FEWEST_BLOCKS)
+        shape = StepShape(largest, chunk, blocks, NEGATIVE_BLOCK)
         skip_gram = SkipGram(
             self.embedding.weight.detach(),
             walk_length=self.walk_length + 1,
@@ -180,6 +200,7 @@ class FusedNode2Vec(Node2Vec):  # type: ignore[misc]  # torch_geometric's module
             window_decay=window_decay,
             negative_weight=negative_weight,
             shape=shape,
+            parts=parts,
             never_wait=self.linked.is_cuda,
         )
         every = max(1, steps // LOSS_STEPS)
@@ -190,7 +211,7 @@ class FusedNode2Vec(Node2Vec):  # type: ignore[misc]  # torch_geometric's module
                 done = (epoch + k / steps) / epochs
                 between_steps(done)
                 rate = learning_rate * (1 - (1 - FINAL_RATE) * done)
-                others = self._negatives(shape)
+                others = self._negatives(shape, parts)
                 loss = skip_gram.step(walk, others, learning_rate=rate, with_loss=k % every == 0)
                 if loss is not None:
                     losses.append(loss)
@@ -202,11 +223,13 @@ class FusedNode2Vec(Node2Vec):  # type: ignore[misc]  # torch_geometric's module
         adjacency = build_adjacency(self.pairs[:, kept], self.num_nodes, weight).to(self.linked.device)
         return RandomWalker(adjacency, self.p, self.q)
 
-    def _negatives(self, shape: StepShape) -> Tensor:
-        """Draw nodes uniformly from the linked ones, shape (blocks, block)."""
-        drawn = torch.randint(
-            self.linked.numel(), (shape.blocks, shape.block), generator=self.generator, device=self.linked.device
-        )
+    def _negatives(self, shape: StepShape, parts: int = 1) -> Tensor:
+        """Draw nodes uniformly from the linked ones, shape (blocks, block); those of a block are of one part."""
+        device, of_part = self.linked.device, self.linked.numel() // parts
+        drawn = torch.randint(of_part, (shape.blocks, shape.block), generator=self.generator, device=device)
+        if parts > 1:
+            first = torch.arange(0, self.linked.numel(), of_part, device=device)
+            drawn.view(parts, -1).add_(first.unsqueeze(1))
         return torch.index_select(self.linked, 0, drawn.view(-1)).view(drawn.shape)
 
     def _epoch_walks(self, walker: RandomWalker, bounds: list[int]) -> Iterator[Tensor]:
@@ -215,8 +238,9 @@ class FusedNode2Vec(Node2Vec):  # type: ignore[misc]  # torch_geometric's module
             self.linked.numel()
         )
         starts = torch.index_select(self.linked, 0, starts)
-        together = max(1, WALKS_PER_DRAW * (len(bounds) - 1) // bounds[-1])
-        for first in range(0, len(bounds) - 1, together):
+        steps = len(bounds) - 1
+        together = steps_per_draw(bounds[-1], steps, self.linked.is_cuda)
+        for first in range(0, steps, together):
             part = bounds[first : first + together + 1]
             drawn = walker.walk(starts[part[0] : part[-1]], self.walk_length + 1, self.generator)
             yield from drawn.tensor_split([bound - part[0] for bound in part[1:-1]])

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import gc
 import warnings
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
 
+from alexandria.adapters.pyg.model import STEPS_PER_DRAW_ON_GPU, WALKS_PER_DRAW_ON_GPU
 from alexandria.adapters.pyg.settings import Node2VecSettings
 from alexandria.ports.graph_embedder import EmbedderOutOfMemoryError
 
-GPU_PAYS_FROM = 30_000
-"""Linked nodes. Below, a GPU takes longer to start than a CPU takes to train."""
+GPU_PAYS_FROM = 5_000
+"""Linked nodes, of all seeds together. Below, a GPU takes about as long to start as a CPU takes to train."""
+
+CUBLAS_WORKSPACE = 32 << 20
+"""What cuBLAS takes for itself at its first product, on the largest cards."""
 
 FEWEST_WALKS = 128
 """A step smaller than this saves no memory worth having."""
@@ -39,13 +44,15 @@ class Placement:
 
     Attributes:
         device: `cpu` or `cuda:0`, …
-        walks_per_step: Walks of a step, at most.
-        planned_bytes: What the training is expected to hold at most, on its device.
+        walks_per_step: Walks of a step, at most, of each training.
+        seeds_at_once: Trainings that run together as one on a GPU.
+        planned_bytes: What the training is expected to hold at most on a GPU.
         notes: What a person should know about the choice.
     """
 
     device: str
     walks_per_step: int
+    seeds_at_once: int = 1
     planned_bytes: int = 0
     notes: tuple[str, ...] = ()
 
@@ -62,31 +69,36 @@ def place(
         free_bytes: Answers the free memory of the GPU; None when there is none. Not asked where the graph stays on
             the CPU anyway, as the question alone starts the driver, which takes a second and half a GiB.
     """
-    wanted = settings.device == "cuda" or (settings.device == "auto" and linked >= GPU_PAYS_FROM)
-    free = free_bytes() if wanted else None
+    pays = linked * settings.seeds >= GPU_PAYS_FROM
+    free = free_bytes() if settings.device == "cuda" or (settings.device == "auto" and pays) else None
     if free is None:
-        missing = settings.device == "cuda"
-        return _on_cpu(settings, linked, pairs, "a GPU was asked for and there is none" if missing else None)
-    fixed = planned_bytes(settings, linked, pairs, 0)
-    fit = int((MOST_OF_CARD * free - fixed) // bytes_per_walk(settings))
-    if fit < FEWEST_WALKS:
-        return _on_cpu(settings, linked, pairs, f"{fixed / 2**20:.0f} MiB do not fit into the free memory of the card")
-    ceiling = max(linked * settings.walks_per_node // STEPS_PER_EPOCH, CPU_STEP)
-    walks = min(settings.walks_per_step or ceiling, fit)
-    planned = planned_bytes(settings, linked, pairs, walks)
-    return Placement("cuda:0", walks, planned, (_of_the_card(planned, free, walks, fit, settings),))
+        return _on_cpu(settings, "a GPU was asked for and there is none" if settings.device == "cuda" else None)
+    most = MOST_OF_CARD * free
+    wanted = settings.walks_per_step or max(linked * settings.walks_per_node // STEPS_PER_EPOCH, CPU_STEP)
+    least = min(wanted, FEWEST_WALKS)
+
+    def planned(walks: int, seeds: int = 1) -> int:
+        return planned_bytes(settings, linked, pairs, walks, seeds)
+
+    fitting = bisect_right(range(least, wanted + 1), most, key=planned)
+    if not fitting:
+        lacking = f"{planned(least) / 2**20:.0f} MiB do not fit into the free memory of the card"
+        return _on_cpu(settings, lacking)
+    walks = least + fitting - 1
+    seeds = max(1, bisect_right(range(1, settings.seeds + 1), most, key=lambda seeds: planned(walks, seeds)))
+    note = _of_the_card(planned(walks, seeds), free, walks, walks < wanted or seeds < settings.seeds, settings)
+    return Placement("cuda:0", walks, seeds, planned(walks, seeds), (note,))
 
 
-def _on_cpu(settings: Node2VecSettings, linked: int, pairs: int, why: str | None) -> Placement:
-    walks = settings.walks_per_step or CPU_STEP
+def _on_cpu(settings: Node2VecSettings, why: str | None) -> Placement:
     notes = () if why is None else (f"{why}; trained on the CPU",)
-    return Placement("cpu", walks, planned_bytes(settings, linked, pairs, walks), notes)
+    return Placement("cpu", settings.walks_per_step or CPU_STEP, notes=notes)
 
 
-def _of_the_card(planned: int, free: int, walks: int, fit: int, settings: Node2VecSettings) -> str:
+def _of_the_card(planned: int, free: int, walks: int, full: bool, settings: Node2VecSettings) -> str:
     """Say how much of the card is planned for, and why it is not more."""
     share = f"planned {planned / 2**20:.0f} MiB, {planned / free:.1%} of the free memory of the card"
-    if walks == fit:
+    if full:
         return f"{share}, which is as much as a plan may take"
     if settings.walks_per_step is not None:
         return f"{share}; the settings ask for steps of {walks} walks"
@@ -99,19 +111,26 @@ def bytes_per_walk(settings: Node2VecSettings) -> int:
     return length * (2 * 4 * dimension + 4 * length + 6 * 8) + 4 * (2 * 4 * dimension + 2 * 4 * 32)
 
 
-def planned_bytes(settings: Node2VecSettings, linked: int, pairs: int, walks: int) -> int:
-    """Return what a training holds at most: vectors, gradient, moments, a change of each; the graph; a step.
+def planned_bytes(settings: Node2VecSettings, linked: int, pairs: int, walks: int, seeds_at_once: int = 1) -> int:
+    """Return what trainings hold at most on a GPU: vectors, gradient, moments, a change of each; graph; walks; a step.
 
     Each pair is two entries of the graph, each with its end, weight, share and two targets, and there is a second
-    graph without the held-back pairs.
+    graph without the held-back pairs. While a graph's alias tables are built, an entry takes about 16 numbers more;
+    the gradient and what comes after it do not exist then. A walk is drawn node by node, and then turned over.
     """
-    states = 5 * 4 * linked * settings.dimension
+    vectors = 4 * linked * settings.dimension
     graph = 2 * 2 * 5 * 8 * pairs
-    return states + graph + 4 * 8 * linked * settings.walks_per_node + walks * bytes_per_walk(settings)
+    building = 2 * 16 * 8 * pairs
+    of_an_epoch = linked * settings.walks_per_node
+    together = seeds_at_once * walks
+    drawn = min(STEPS_PER_DRAW_ON_GPU * together, WALKS_PER_DRAW_ON_GPU, seeds_at_once * of_an_epoch)
+    training = 4 * vectors + 4 * 8 * of_an_epoch + walks * bytes_per_walk(settings)
+    walking = max(drawn, together) * (2 * settings.walk_length + 8) * 8
+    return CUBLAS_WORKSPACE + seeds_at_once * (vectors + graph + max(building, training)) + walking
 
 
 def with_less_on_failure(train_on: Callable[[Placement], T], first: Placement) -> T:
-    """Run `train_on`; after each failure for want of memory with half the step, and at last on the CPU.
+    """Run `train_on`; after each failure for want of memory with half the seeds or the step, at last on the CPU.
 
     Args:
         train_on: Trains from the start. Raises torch.OutOfMemoryError, or MemoryError, when memory runs out.
@@ -153,6 +172,10 @@ def _give_memory_back(placement: Placement) -> None:
 
 
 def _smaller(placement: Placement) -> Placement:
+    if placement.seeds_at_once > 1:
+        seeds = placement.seeds_at_once // 2
+        note = f"out of memory on {placement.device}; trained again with {seeds} of the seeds at once"
+        return replace(placement, seeds_at_once=seeds, notes=(*placement.notes, note))
     walks = placement.walks_per_step // 2
     if walks >= FEWEST_WALKS:
         note = f"out of memory on {placement.device}; trained again with {walks} walks a step"
@@ -161,7 +184,7 @@ def _smaller(placement: Placement) -> Placement:
         note = f"out of memory on the CPU; trained again with {FEWEST_WALKS} walks a step"
         return replace(placement, walks_per_step=FEWEST_WALKS, notes=(*placement.notes, note))
     note = f"out of memory on {placement.device} with the smallest step; trained on the CPU"
-    return Placement("cpu", CPU_STEP, 0, (*placement.notes, note))
+    return Placement("cpu", CPU_STEP, notes=(*placement.notes, note))
 
 
 def free_gpu_bytes() -> int | None:

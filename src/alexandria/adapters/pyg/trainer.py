@@ -61,6 +61,8 @@ class SkipGram:
         window_decay: What a pair weighs for each step further apart than neighbours.
         negative_weight: What the loss of the negatives weighs beside that of the walks.
         shape: Size of a step.
+        parts: Trainings at once: as many graphs of equal size side by side, each with its share of walks and blocks.
+            Losses are means over a part, so that each part moves as it would alone.
         never_wait: Whether to leave out what makes the host wait for the device; for a GPU.
     """
 
@@ -73,6 +75,7 @@ class SkipGram:
         window_decay: float = 1.0,
         negative_weight: float,
         shape: StepShape,
+        parts: int = 1,
         never_wait: bool = False,
     ) -> None:
         self.weight = weight
@@ -80,6 +83,7 @@ class SkipGram:
         device = weight.device
         count, dimension = weight.shape
         band = window_band(walk_length, context_size, window_decay)
+        self._parts = parts
         self._weight_per_walk = float(band.sum()) / 2
         self._band = band.to(device)
         self._gradient = torch.zeros_like(weight)
@@ -103,7 +107,7 @@ class SkipGram:
         self._adam = tuple(empty(self._rows_at_once, dimension) for _ in range(1 if never_wait else 4))
         # Both losses are means over pairs, as in PyG (a weighted mean for walks). A node is no negative of itself.
         apart = 1.0 - torch.eye(shape.block, device=device)
-        self._other_scale = apart * (-2.0 * negative_weight / (shape.blocks * shape.block * (shape.block - 1)))
+        self._other_scale = apart * (-2.0 * negative_weight * parts / (shape.blocks * shape.block * (shape.block - 1)))
 
     def step(self, walks: Tensor, others: Tensor, *, learning_rate: float, with_loss: bool = False) -> Tensor | None:
         """Take one step of Adam.
@@ -115,7 +119,7 @@ class SkipGram:
             with_loss: Whether to compute the loss.
 
         Returns:
-            The loss before the step, of its first chunk of walks, a scalar on the device; or None.
+            The loss before the step, of its first chunk of walks, the mean over parts, a scalar on the device; or None.
         """
         positive = self._add_walks(walks, with_loss)
         negative = self._add_others(others, with_loss)
@@ -123,7 +127,7 @@ class SkipGram:
         return positive + negative if positive is not None and negative is not None else None
 
     def _add_walks(self, walks: Tensor, with_loss: bool) -> Tensor | None:
-        scale = 1.0 / (walks.shape[0] * self._weight_per_walk)
+        scale = self._parts / (walks.shape[0] * self._weight_per_walk)
         band = self._band * scale
         loss = None
         for nodes in torch.split(walks, self._chunk):
@@ -144,7 +148,9 @@ class SkipGram:
         flat = others.reshape(-1)
         rows = torch.index_select(self.weight, 0, flat, out=self._others).view(*others.shape, -1)
         scores = torch.bmm(rows, rows.transpose(1, 2), out=self._other_scores)
-        loss = (torch.nn.functional.softplus(scores) * self._other_scale).sum() / -2 if with_loss else None
+        loss = None
+        if with_loss:
+            loss = (torch.nn.functional.softplus(scores) * self._other_scale).sum() / (-2 * self._parts)
         scores.sigmoid_().mul_(self._other_scale)
         gradient = torch.bmm(scores, rows, out=self._other_gradient)
         self._gradient.index_add_(0, flat, gradient.view(flat.numel(), -1))

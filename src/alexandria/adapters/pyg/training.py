@@ -81,7 +81,7 @@ class _Linked:
         return torch.from_numpy(~self.parts.kept) if self.parts.held_out else None
 
     def auc(self, vectors: Tensor) -> float | None:
-        return edge_auc(vectors.detach().cpu().numpy(), self.parts.measured, self.others)
+        return edge_auc(vectors.numpy(), self.parts.measured, self.others)
 
 
 def train(
@@ -222,15 +222,16 @@ class _Watch:
 
 def _train_all(graph: _Linked, seed: int, settings: Node2VecSettings, placement: Placement, watch: _Watch) -> Training:
     """Train `settings.seeds` times and combine."""
+    together = placement.seeds_at_once
+    groups = [range(first, min(first + together, settings.seeds)) for first in range(0, settings.seeds, together)]
 
-    def train_one(which: int) -> tuple[Tensor, float | None]:
-        return _train_one(
-            graph,
-            _seed_of(seed, which),
-            settings,
-            placement,
-            epoch_done=lambda loss: watch.epoch_done(which, loss),
-            check=watch.check,
+    def train_group(group: range) -> list[tuple[Tensor, float | None]]:
+        def epoch_done(loss: float) -> None:
+            for which in group:
+                watch.epoch_done(which, loss)
+
+        return _train_together(
+            graph, len(group), _seed_of(seed, group[0]), settings, placement, epoch_done=epoch_done, check=watch.check
         )
 
     on_gpu = placement.device != "cpu"
@@ -238,10 +239,10 @@ def _train_all(graph: _Linked, seed: int, settings: Node2VecSettings, placement:
         torch.cuda.reset_peak_memory_stats(placement.device)
     at_once = 1 if on_gpu else min(settings.threads, settings.seeds)
     if at_once == 1:
-        trained = [train_one(which) for which in range(settings.seeds)]
+        trained = [one for group in groups for one in train_group(group)]
     else:
         with ThreadPoolExecutor(at_once) as pool:
-            trained = list(pool.map(train_one, range(settings.seeds)))
+            trained = [one for group in pool.map(train_group, groups) for one in group]
     notes = placement.notes
     if on_gpu:
         peak, card = torch.cuda.max_memory_allocated(placement.device), torch.cuda.get_device_properties(0).total_memory
@@ -264,26 +265,31 @@ def _seed_of(seed: int, which: int) -> int:
     return seed if which == 0 else int(np.random.SeedSequence([seed, which]).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _train_one(
+def _train_together(
     graph: _Linked,
+    count: int,
     seed: int,
     settings: Node2VecSettings,
     placement: Placement,
     *,
     epoch_done: Callable[[float], None],
     check: Callable[[], None],
-) -> tuple[Tensor, float | None]:
-    """Return vectors of the linked nodes, on the CPU, and their AUC."""
+) -> list[tuple[Tensor, float | None]]:
+    """Return, of each of `count` trainings, vectors of the linked nodes, on the CPU, and their AUC.
+
+    Several are one training of as many copies of the graph: a GPU that is not full with one takes hardly longer.
+    """
+    first = torch.arange(count).repeat_interleave(graph.pairs.shape[1]) * graph.count
     model = FusedNode2Vec(
-        graph.pairs,
+        graph.pairs.repeat(1, count) + first,
         settings.dimension,
         settings.walk_length,
         settings.context_size,
         settings.walks_per_node,
         settings.p,
         settings.q,
-        num_nodes=graph.count,
-        edge_weight=graph.weight,
+        num_nodes=count * graph.count,
+        edge_weight=None if graph.weight is None else graph.weight.repeat(count),
         initial_scale=settings.initial_scale,
         seed=seed,
         device=placement.device,
@@ -291,9 +297,12 @@ def _train_one(
     give_back_after = _give_back_after(settings)
     measured: list[float | None] = []
 
+    def parts() -> Tensor:
+        return model.embedding.weight.detach().cpu().view(count, graph.count, -1)
+
     def after_epoch(epoch: int, loss: float) -> None:
         if graph.parts.held_out and epoch == give_back_after:
-            measured.append(graph.auc(model.embedding.weight))
+            measured.extend(graph.auc(vectors) for vectors in parts())
         epoch_done(loss)
 
     model.fit(
@@ -302,13 +311,14 @@ def _train_one(
         window_decay=settings.window_decay,
         negative_weight=settings.negative_weight,
         walks_per_step=placement.walks_per_step,
-        held_back=graph.held_back,
+        parts=count,
+        held_back=None if graph.held_back is None else graph.held_back.repeat(count),
         give_back_after=give_back_after if graph.parts.held_out else None,
         between_steps=lambda _: check(),
         after_epoch=after_epoch,
     )
-    vectors = model.embedding.weight.detach().cpu()
-    return vectors, measured[0] if measured else graph.auc(vectors)
+    trained = list(parts())
+    return list(zip(trained, measured or map(graph.auc, trained), strict=True))
 
 
 def _factorise(graph: _Linked, seed: int, settings: Node2VecSettings, cancelled: Callable[[], bool]) -> Training:
