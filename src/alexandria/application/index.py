@@ -240,8 +240,9 @@ async def index_repository(
 def collector_paused() -> Iterator[None]:
     """Hold Python's search for cycles back until the block is left.
 
-    Reading a repository makes hundreds of thousands of values that live until its end and hold no cycle; to look
-    through them again and again takes a tenth of the time of this process.
+    Reading a repository makes hundreds of thousands of values that live until its end and hold no cycle, and so does
+    the loading of PyTorch; to look through them again and again takes a tenth of the time of this process. Of two
+    threads that pause it at once, the one that did so first lets it run again.
     """
     was_enabled = gc.isenabled()
     gc.disable()

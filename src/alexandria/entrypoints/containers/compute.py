@@ -12,6 +12,7 @@ from alexandria.adapters.git import DirectorySource, GitSource, SourceLimits
 from alexandria.adapters.pyg.settings import Device, Method, Node2VecSettings, changed_by
 from alexandria.adapters.system.clock import SystemClock
 from alexandria.adapters.tree_sitter.parser import TreeSitterParser
+from alexandria.application.index import collector_paused
 from alexandria.entrypoints.settings import Settings
 from alexandria.ports.graph_embedder import GraphEmbedder
 
@@ -32,9 +33,9 @@ def load_embedder(method: Method, changes: str, training: str, device: Device, t
         threads: CPU threads.
     """
     settings = changed_by(training, Node2VecSettings(method=method, device=device, threads=threads))
-    embedder: GraphEmbedder = import_module("alexandria.adapters.pyg.embedder").Node2VecEmbedder(
-        changed_by(changes, settings)
-    )
+    with collector_paused():
+        pyg = import_module("alexandria.adapters.pyg.embedder")
+    embedder: GraphEmbedder = pyg.Node2VecEmbedder(changed_by(changes, settings))
     return embedder
 
 
