@@ -89,6 +89,50 @@ def test_imports_are_found_behind_comments_and_in_any_spacing() -> None:
     ]
 
 
+USUAL_HEADER = """// one
+/* two
+   import a.No; */
+package a.b;
+
+import c.D;
+import static e.F.g;
+
+import h.*;
+import static i.J.*;
+"""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(("", ""), id="as nearly all"),
+        pytest.param(("\n", "\r\n"), id="carriage returns"),
+        pytest.param((";\n\n", "; // why\n\n"), id="comments behind"),
+        pytest.param(("import c.D;", "import  c . D ;"), id="blanks"),
+        pytest.param(("import static e", "  import static e"), id="indented"),
+        pytest.param(("package", "@Deprecated package"), id="annotated package"),
+        pytest.param(("J.*;\n", "J.*; import k.L; /* import a.No; */ "), id="two in a line"),
+        pytest.param(("J.*;\n", "J.*;\nclass A {}\n"), id="a class behind"),
+        pytest.param(("J.*;\n", "J.*;\nclass A {\n"), id="broken"),
+    ],
+)
+def test_imports_and_their_lines_are_the_same_in_any_layout(change: tuple[str, str]) -> None:
+    facts = read(USUAL_HEADER.replace(*change))
+    assert facts.package == "a.b"
+    assert [(i.line, i.specifier, i.form) for i in facts.imports if i.specifier != "k.L"] == [
+        (6, "c.D", ImportForm.MODULE),
+        (7, "e.F.g", ImportForm.STATIC),
+        (9, "h", ImportForm.WILDCARD),
+        (10, "i.J", ImportForm.STATIC_WILDCARD),
+    ]
+    assert ("k.L" in [i.specifier for i in facts.imports]) == ("k.L" in change[1])
+
+
+def test_import_behind_a_type_is_found() -> None:
+    facts = read("package a;\n\nimport b.C;\n\nclass A {}\n\nimport d.E;\n")
+    assert [(i.line, i.specifier) for i in facts.imports] == [(3, "b.C"), (7, "d.E")]
+
+
 def test_import_of_a_module_is_counted_and_not_followed() -> None:
     assert outcome({"A.java": "import module java.base;\nclass A {}"}, "A.java", "module java.base") is (
         Resolved.UNSUPPORTED

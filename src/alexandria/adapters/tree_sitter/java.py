@@ -20,6 +20,7 @@ from alexandria.domain.language import Language
 # @type         every component of every written type
 # @dotted       `a.b.C` or `Outer.Inner` where a type is expected: the whole, then each part that starts it
 # @qualifier    what stands before the dot of a call: a variable or a type
+# @reference    `a::b`: a name that starts it is a qualifier too; asking for it here is a quarter of the preparation
 # @chain        what starts a chain of dots: a variable, a type or a package
 # @declaration  a type
 # @parameter    a type parameter, and @generic, the method that it belongs to
@@ -38,7 +39,7 @@ _QUERY: Final = """
 (provides_module_directive (scoped_identifier) @dotted)
 (field_access object: (identifier) @chain)
 (method_invocation object: (identifier) @qualifier)
-(method_reference . (identifier) @qualifier)
+(method_reference) @reference
 
 [(class_declaration) (interface_declaration) (enum_declaration)
  (record_declaration) (annotation_type_declaration)] @declaration
@@ -63,6 +64,13 @@ _SPACE: Final = re.compile(rb"\s+")
 _DOTTED: Final = rb"%b(?:\s*\.\s*%b)*" % (_IDENTIFIER, _IDENTIFIER)
 _PACKAGE: Final = re.compile(rb"package\s+(%b)" % _DOTTED)
 _IMPORT: Final = re.compile(rb"import(\s+static|\s+module)?\s+(%b(?:\s*\.\s*\*)?)" % _DOTTED)
+# How nearly all files begin: comments, a package, and imports of which each has a line of its own. Nothing here is
+# tried twice, whatever stands there.
+_USUAL_HEADER: Final = re.compile(
+    rb"""(?:\s++|//[^\n]*+|/\*(?>.*?\*/))*+package[ ]([a-zA-Z_]\w*(?:\.[a-zA-Z_]\w*)*);(?:[ \t]*\r?\n)+"""
+    rb"""((?:import[ ](?:static[ ])?(?:[a-zA-Z_]\w*\.)+(?:\w+|\*);\r?\n|\r?\n)*)""",
+    re.DOTALL,
+)
 # A package clause or an import, or what may hold something that only looks like one.
 _HEADER: Final = re.compile(
     rb"""//[^\r\n]*|/\*(?:.*?\*/|.*)|\"{3}(?:[^"\\]|\\.|"(?!""))*(?:\"{3})?|"(?:[^"\\\n]|\\.)*"?|'(?:[^'\\\n]|\\.)*'?"""
@@ -104,10 +112,17 @@ def read(path: str, language: Language, content: bytes) -> SourceFacts:
     if b"\n" not in content:  # the grammar would end no line comment at a lone carriage return
         content = content.replace(b"\r", b"\n")
     root = Parser(_grammar()).parse(content).root_node
-    captured = QueryCursor(_query(_QUERY)).captures(root)
+    usual = None if root.has_error else _USUAL_HEADER.match(content)
+    cursor = QueryCursor(_query(_QUERY))
+    if usual:  # the parts of imports are many nodes, and nothing else of them is asked for
+        cursor.set_byte_range(usual.end(), len(content))
+    captured = cursor.captures(root)
     captured["holder"] = _holders(root, captured.get("declaration", ()))
     # An error may swallow the import beside it, and an annotated `package p;` looks like a variable.
-    if root.has_error or ("package" not in captured and b"package" in content):
+    if usual:
+        _, further = _header(content, captured)
+        package, imports = usual[1].decode(), [*_usual_imports(content, usual), *further]
+    elif root.has_error or ("package" not in captured and b"package" in content):
         package, imports = _scan(content)
     else:
         package, imports = _header(content, captured)
@@ -151,6 +166,16 @@ def _plain(name: bytes) -> str:
     if b"@" in name:
         name = _ANNOTATION.sub(b"", name)
     return _SPACE.sub(b"", name).decode("utf-8", "replace")
+
+
+def _usual_imports(content: bytes, header: re.Match[bytes]) -> Iterator[ImportStatement]:
+    """Yield the imports of a file that begins as nearly all do; each has a line of its own."""
+    first = content.count(b"\n", 0, header.start(2)) + 1
+    for line, written in enumerate(header[2].decode().splitlines(), first):
+        if written:
+            name = written[len("import ") : -1]
+            plain = name.removeprefix("static ")
+            yield ImportStatement(line, plain.removesuffix(".*"), _FORMS[plain != name, plain[-1] == "*"])
 
 
 def _header(content: bytes, captured: dict[str, list[Node]]) -> tuple[str, list[ImportStatement]]:
@@ -284,7 +309,9 @@ def _uses(content: bytes, captured: dict[str, list[Node]], bound: dict[bytes, li
     for node in chains:
         if match := _WRITTEN_OUT.match(content, node.start_byte):
             used.add(_plain(match[0]))
-    qualifiers = captured.get("qualifier", []) + chains
+    firsts = [node.named_child(0) for node in captured.get("reference", ())]
+    referring = [node for node in firsts if node is not None and node.type == "identifier"]
+    qualifiers = [*captured.get("qualifier", ()), *chains, *referring]
 
     # Hundreds of names a file pass here: one slice each, and a second look only at those that clash.
     types = [content[node.start_byte : node.end_byte] for node in nodes]
