@@ -64,6 +64,17 @@ _GAPS = re.compile(
     """,
     re.VERBOSE,
 )
+# Where a gap may be: to look for all of them at every byte takes as long as to parse the file twice.
+_SIGNS_OF_GAPS = (
+    (b"import", re.compile(rb"import\s*\(")),
+    (b"?", re.compile(rb"(?:in[\d_]*|abstract)\?\s*:")),
+    (b"type", re.compile(rb"export\s+type\s*\*")),
+    (b"in", re.compile(rb"[<,/]\s*in\s")),
+    (b"out", re.compile(rb"[<,/]\s*out\s")),
+    (b"override", re.compile(rb"abstract\s+override\s")),
+    (b"assert", re.compile(rb"""["']\s*assert\s*\{""")),
+    (b"with", re.compile(rb"""["']\s*with\s*\{""")),
+)
 _NO_LINE_END = re.compile(rb"[^\n]")
 # An import as it is written; the first at the start of a line, and with no keyword of another in its clause.
 _WRITTEN = re.compile(
@@ -185,7 +196,8 @@ def _read_again(grammar: str, root: Node, content: bytes) -> tuple[str, Node, di
         last_line = gap[0].rfind(b"\n") + 1
         return _NO_LINE_END.sub(b" ", gap[0][:last_line]) + b"_" * (len(gap[0]) - last_line)
 
-    filled = _GAPS.sub(stand_in, content)
+    may_have_gaps = any(word in content and sign.search(content) for word, sign in _SIGNS_OF_GAPS)
+    filled = _GAPS.sub(stand_in, content) if may_have_gaps else content
     # What TypeScript's grammar has besides types is newer too, and Flow's types are close to it.
     other = "tsx" if grammar == "javascript" else grammar
     if other != grammar or filled != content:
@@ -263,10 +275,9 @@ def _captures(grammar: str, root: Node, content: bytes) -> dict[str, list[Node]]
         return {}
     anywhere = root.has_error or any(word in content and sign.search(content) for word, sign in _DEEP)
     cursor = tree_sitter.QueryCursor(_query(grammar, anywhere=anywhere))
-    if anywhere:
-        end = _OVER_LITERAL.match(content, last)
-        cursor.set_byte_range(0, end.end() if end else len(content))
-    else:
+    end = _OVER_LITERAL.match(content, last)
+    cursor.set_byte_range(0, end.end() if end else len(content))
+    if not anywhere:
         # Statements stand at the top and nowhere else: not one body of a function need be looked into.
         cursor.set_max_start_depth(2)
     return cursor.captures(root)
