@@ -177,6 +177,20 @@ def test_types_that_the_grammar_lacks_are_read(source: str, path: str, specifier
 
 
 @pytest.mark.parametrize(
+    "source",
+    [
+        "interface A { abstract?: string }",
+        "interface A<in T> { a: T }",
+        "interface A<T, out U> { a: U }",
+        "class A { abstract override a: string }",
+        "export { a } from 'x' assert { type: 'json' };",
+    ],
+)
+def test_each_gap_of_the_grammar_is_filled_when_it_is_the_only_one(source: str) -> None:
+    assert read("a.ts", Language.TYPESCRIPT, source.encode()).status is ReadStatus.READ
+
+
+@pytest.mark.parametrize(
     ("source", "form"),
     [
         ("import a from 'x' assert { type: 'json' };", MODULE),
