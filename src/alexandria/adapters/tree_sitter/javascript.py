@@ -64,7 +64,7 @@ _GAPS = re.compile(
     """,
     re.VERBOSE,
 )
-# Where a gap may be: to look for all of them at every byte takes as long as to parse the file twice.
+# Where a gap may be: to look for all of them at every byte takes nearly as long as to parse the file.
 _SIGNS_OF_GAPS = (
     (b"import", re.compile(rb"import\s*\(")),
     (b"?", re.compile(rb"(?:in[\d_]*|abstract)\?\s*:")),
