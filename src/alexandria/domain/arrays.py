@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
 else:
+    from alexandria.domain.late import LateModule
 
-    class _Numpy:
-        def __getattr__(self, name: str) -> Any:
-            value = getattr(import_module("numpy"), name)
-            setattr(self, name, value)  # found at once from now on
-            return value
-
-    np = _Numpy()
+    np = LateModule("numpy")
 
 __all__ = ["np"]

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+
+_UNUSED = ("pydantic.v1", "rich", "werkzeug", "yaml")
+"""What packages of ours load where they find it, and work without: models of an older kind, tracebacks in colour, a
+framework and files of settings that are not ours."""
 
 
 def main() -> None:
@@ -28,13 +36,44 @@ def _serve_quickly(arguments: list[str]) -> None:
     Without the tables, the progress bars and the parser of the command line, which a server does not need.
     """
     gc.disable()  # until it serves: what is loaded stays, and to look through it meanwhile is a tenth of the start
-    from alexandria.entrypoints.api.command import main as serve  # noqa: PLC0415  # for this command only
-    from alexandria.entrypoints.api.command import quick_options  # noqa: PLC0415
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # its command line: with it comes `rich`
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would look for them in every installed package
+    with _without_what_is_unused(), _models_built_when_used():
+        import_module("dependency_injector.containers")  # now, not when stores are wired
+        from alexandria.entrypoints.api.command import main as serve  # noqa: PLC0415  # for this command only
+        from alexandria.entrypoints.api.command import quick_options  # noqa: PLC0415
 
     options = quick_options(arguments)
     if options is not None:
         raise SystemExit(serve(options))
     gc.enable()
+
+
+@contextmanager
+def _without_what_is_unused() -> Iterator[None]:
+    """Let what is imported meanwhile find none of `_UNUSED`."""
+    hidden = [name for name in _UNUSED if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: as if it were not installed
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+
+
+@contextmanager
+def _models_built_when_used() -> Iterator[None]:
+    """Let the models of pydantic that are imported meanwhile get their validators when they are first used.
+
+    FastAPI has forty for the OpenAPI document, most of which no request ever needs.
+    """
+    from pydantic import BaseModel  # noqa: PLC0415  # for this command only
+
+    BaseModel.model_config["defer_build"] = True  # a model takes the configuration of its base
+    try:
+        yield
+    finally:
+        del BaseModel.model_config["defer_build"]
 
 
 if __name__ == "__main__":

@@ -7,12 +7,10 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from types import TracebackType
-from typing import Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
-
-import asyncpg
-import stamina
 
 from alexandria.adapters.postgres.faults import (
     TRANSIENT,
@@ -26,7 +24,14 @@ from alexandria.adapters.postgres.faults import (
     explained,
 )
 from alexandria.adapters.postgres.schema import SchemaPart
+from alexandria.domain.late import LateModule
 from alexandria.domain.transport import is_private_dsn
+
+if TYPE_CHECKING:
+    import asyncpg
+    import stamina
+else:
+    asyncpg, stamina = LateModule("asyncpg"), LateModule("stamina")
 
 T = TypeVar("T")
 
@@ -129,13 +134,6 @@ class PostgresDatabase:
         self._connections = connections
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._closed = False
-        self._retrying = stamina.AsyncRetryingCaller(
-            attempts=self._patience.tries,
-            timeout=None,
-            wait_initial=self._patience.backoff_s,
-            wait_max=self._patience.backoff_s * 10,
-            wait_jitter=self._patience.backoff_s,
-        ).on(TRANSIENT)
 
     async def read(self, part: SchemaPart, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Run `work` in a transaction that sees one moment and cannot write.
@@ -230,6 +228,16 @@ class PostgresDatabase:
         begin = _begin(isolation, self._patience.statement_s)
         return _Transaction(f"{begin}; {look}", self._patience.attempt_s, part)
 
+    @cached_property
+    def _retrying(self) -> stamina.BoundAsyncRetryingCaller:
+        return stamina.AsyncRetryingCaller(
+            attempts=self._patience.tries,
+            timeout=None,
+            wait_initial=self._patience.backoff_s,
+            wait_max=self._patience.backoff_s * 10,
+            wait_jitter=self._patience.backoff_s,
+        ).on(TRANSIENT)
+
     async def _persevere(self, transaction: _Transaction, work: Callable[[Connection], Awaitable[T]]) -> T:
         async def attempt() -> T:
             with explained(self.place):
@@ -266,7 +274,9 @@ class PostgresDatabase:
         if self._closed:
             raise DatabaseUnreachableError(f"{self.place} was closed by us")
         if self._pool is None:
-            self._pool = asyncpg.create_pool(
+            from asyncpg import create_pool  # noqa: PLC0415  # with the first transaction
+
+            self._pool = create_pool(
                 self._dsn,
                 min_size=0,
                 max_size=self._connections,

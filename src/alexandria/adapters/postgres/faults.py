@@ -6,10 +6,15 @@ import contextlib
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
-
-import asyncpg
+from typing import TYPE_CHECKING
 
 from alexandria.domain.errors import AlexandriaError
+from alexandria.domain.late import LateModule
+
+if TYPE_CHECKING:
+    import asyncpg
+else:
+    asyncpg = LateModule("asyncpg")
 
 
 class DatabaseError(AlexandriaError):

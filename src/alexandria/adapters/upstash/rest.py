@@ -11,21 +11,26 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from ipaddress import ip_address
 from types import TracebackType
-from typing import Self, cast
+from typing import TYPE_CHECKING, Self, cast
 from urllib.parse import urlsplit
 
-import httpx
-from upstash_redis.asyncio import Redis
-from upstash_redis.errors import UpstashError
-
+from alexandria.domain.late import LateModule
 from alexandria.ports.script_store import (
     Reply,
     ScriptStore,
     ScriptStoreRefusedError,
     ScriptStoreUnavailableError,
 )
+
+if TYPE_CHECKING:
+    import httpx
+    from upstash_redis import errors
+    from upstash_redis.asyncio import Redis
+else:
+    httpx, errors = LateModule("httpx"), LateModule("upstash_redis.errors")
 
 # What the service says when it serves others first, or nobody until the month is over or room is made.
 _LATER = ("limit exceeded", "connections exceeded", "quota exceeded", "busy ", "loading ", "oom ", "try again")
@@ -73,11 +78,17 @@ class UpstashScriptStore(ScriptStore):
     ) -> None:
         if not _is_private(url):
             raise ValueError("the REST URL of Upstash must begin with https://: the token would travel in the clear")
-        self._client = Redis(url.rstrip("/"), token, rest_retries=0, allow_telemetry=False)
+        self._url, self._token = url.rstrip("/"), token
         self._timeout_s = timeout_s
         self._monotonic = monotonic
         self._wall = wall
         self._measured: _Measured | None = None
+
+    @cached_property
+    def _client(self) -> Redis:
+        from upstash_redis.asyncio import Redis  # noqa: PLC0415  # with the first command
+
+        return Redis(self._url, self._token, rest_retries=0, allow_telemetry=False)
 
     async def command(self, *words: str | int) -> Reply:
         """See the port."""
@@ -86,7 +97,7 @@ class UpstashScriptStore(ScriptStore):
                 return cast(Reply, await self._client.execute(list(words)))
         except TimeoutError as error:
             raise ScriptStoreUnavailableError(f"Upstash did not answer within {self._timeout_s:g} s") from error
-        except UpstashError as error:
+        except errors.UpstashError as error:
             if any(words in str(error).lower() for words in _LATER):
                 raise ScriptStoreUnavailableError(f"Upstash cannot serve now: {error}") from error
             raise ScriptStoreRefusedError(f"Upstash refused a command: {error}") from error
@@ -116,7 +127,8 @@ class UpstashScriptStore(ScriptStore):
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._client.close()
+        if "_client" in vars(self):  # else none was opened
+            await self._client.close()
 
     async def __aenter__(self) -> Self:
         return self

@@ -49,9 +49,9 @@ def create_app(state: ApiState) -> FastAPI:
     )
     app.state.api = state
     for router in _ROUTERS:
-        app.include_router(router)
+        app.router.routes.extend(router.routes)  # as they are: `include_router` would build each of them once more
     if state.plane.settings.api_docs:
-        app.include_router(system.documentation)
+        app.router.routes.extend(system.documentation.routes)
     app.add_exception_handler(AlexandriaError, _on_error)
     app.add_exception_handler(HTTPException, _on_error)
     app.add_exception_handler(RequestValidationError, _on_error)

@@ -44,6 +44,11 @@ LINGER_S = 1.0
 answered too, and the answer tells it that there will be no further one on this connection."""
 
 
+FIRST_S = 0.1
+"""Seconds for the requests that waited for the start, before the stores are asked whether they let us in: that loads
+their clients, which takes as long as a fifth of the start."""
+
+
 class PortTakenError(AlexandriaError):
     """The address cannot be listened at."""
 
@@ -230,6 +235,7 @@ async def serve(plane: ControlPlane, listening: socket.socket, *, loopback: bool
 
 async def _check_access(plane: ControlPlane, server: _Server) -> None:
     """Stop the server if a store refuses our credentials: no request would go better."""
+    await asyncio.sleep(FIRST_S)
     for sentence in await refusals(plane):
         logger.error("a store does not let us in: %s", sentence)
         server.give_up()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from alexandria.entrypoints.api.models import PROBLEM_EXAMPLE, Problem
@@ -12,7 +13,7 @@ Responses = dict[int | str, dict[str, Any]]
 
 def answers(example: Any, description: str, *, status: int = 200, cached: bool = False) -> Responses:
     """Return the answer that is hoped for, and the problem document that stands for all others."""
-    problem = {"schema": Problem.model_json_schema(), "example": PROBLEM_EXAMPLE}
+    problem = {"schema": _problem_schema(), "example": PROBLEM_EXAMPLE}
     found: Responses = {
         status: {"description": description, "content": {"application/json": {"example": example}}},
         "default": {"description": "A problem document (RFC 9457).", "content": {MEDIA_TYPE: problem}},
@@ -20,3 +21,8 @@ def answers(example: Any, description: str, *, status: int = 200, cached: bool =
     if cached:
         found[304] = {"description": "As `If-None-Match` has it; it changes when the repository is indexed again."}
     return found
+
+
+@cache
+def _problem_schema() -> dict[str, Any]:
+    return Problem.model_json_schema()
