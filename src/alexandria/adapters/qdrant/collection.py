@@ -225,12 +225,24 @@ class PointCollection:
             ),
         ]
         try:
-            found, nearest = await self._run(lambda client: client.query_batch_points(self._name, requests))
+            found, nearest = await self._run(partial(self._query, requests=requests))
         except (CollectionMissingError, PointMissingError):
             return None
         if not found.points:
             return None
         return _stored(found.points[0]), [_stored(point) for point in nearest.points]
+
+    async def _query(
+        self, client: AsyncQdrantClient, requests: list[models.QueryRequest]
+    ) -> Sequence[models.QueryResponse]:
+        if self._connection.is_local:
+            return await client.query_batch_points(self._name, requests)
+        # The same request a layer below, where nobody copies it in search of texts to embed: that took 1 ms.
+        batch = models.QueryRequestBatch(searches=requests)
+        answer = await client.http.search_api.query_batch_points(self._name, query_request_batch=batch)
+        if answer.result is None:
+            raise ValueError("an answer without a result")
+        return answer.result
 
     async def all_of(self, repo: str, generation: int) -> AsyncIterator[StoredPoint]:
         """Read a whole generation, in no order."""

@@ -20,6 +20,7 @@ from qdrant_client import AsyncQdrantClient
 from qdrant_client.common.client_exceptions import QdrantException, ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 
+from alexandria.adapters.qdrant.transport import LineTransport, is_proxied
 from alexandria.ports.vector_store import (
     VectorStoreAccessError,
     VectorStoreError,
@@ -37,12 +38,13 @@ MAX_RETRY_AFTER_S = 30.0
 """A server that asks to be left alone for longer is not waited for."""
 
 _CONNECTIONS = 10
-_LIMITS = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS, keepalive_expiry=30.0)
+_KEPT_S = 30.0
+_LIMITS = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS, keepalive_expiry=_KEPT_S)
 """Connections are kept: the client's own choice for a server on this machine is a new one for every request.
 For half a minute, where httpx takes 5 s, as a new one over TLS is three ways there and back; one that the
 server has closed meanwhile is noticed before it is used, and if it closes just then, the request is repeated.
-Ten, as of the database: httpx looks at each of them, and at each request that waits for one, before and after
-every request. So no more requests get to it than there are connections."""
+Ten, as of the database, and no more requests at once: behind a proxy, where the transport is httpx's own, it looks at
+each connection, and at each request that waits for one, before and after every request."""
 
 _SAID_CHARACTERS = 300
 _LATER = frozenset({httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS})
@@ -133,6 +135,7 @@ class RemoteConnection(Connection):
             timeout=math.ceil(timeout_s),
             prefer_grpc=False,
             limits=_LIMITS,
+            transport=None if is_proxied(url) else LineTransport(_KEPT_S),
             check_compatibility=False,  # it asks from a thread of its own, and answers with a warning
         )
 
