@@ -29,6 +29,7 @@ from alexandria.application.search import (
     NoSuchRepositoryError,
     UnknownFileError,
     close_paths,
+    similar_files,
 )
 from alexandria.domain.errors import InvalidRepoUrlError
 from alexandria.domain.graph import DependencyGraph
@@ -317,6 +318,89 @@ async def test_vectors_that_the_store_lost_are_said_to_be_lost(world: MemoryWorl
         await world.library.similar("shop", "cart.py")
     await world.library.index(shop)
     assert (await world.library.similar("shop", "shop/cart.py")).hits
+
+
+def reads_of(world: MemoryWorld, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the list to which each read of the catalog adds its name from now on."""
+    reads: list[str] = []
+
+    def counted(name: str) -> None:
+        read = getattr(world.catalog, name)
+
+        async def look(*names: str) -> object:
+            reads.append(name)
+            return await read(*names)
+
+        monkeypatch.setattr(world.catalog, name, look)
+
+    counted("snapshot")
+    counted("snapshots")
+    return reads
+
+
+async def test_a_search_asks_once_what_is_current_where_it_has_searched_before(
+    world: MemoryWorld, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = await world.library.index(shop)
+    first = [await world.library.similar(name, "shop/cart.py") for name in ("", snapshot.repo)]
+    reads = reads_of(world, monkeypatch)
+    second = [await world.library.similar(name, "shop/cart.py") for name in ("", snapshot.repo)]
+    assert second == first
+    assert reads == ["snapshots", "snapshot"]
+
+
+async def test_a_search_is_made_again_where_the_repository_was_indexed_since_the_last(
+    world: MemoryWorld, shop: Path
+) -> None:
+    await world.library.index(shop)
+    await world.library.similar("shop", "shop/cart.py", k=100)
+    write_tree(shop, {"shop/added.py": "import shop.cart\n", "shop/lonely.py": "import shop.cart\n"})
+    now = await world.library.index(shop)
+    answer = await world.library.similar("shop", "shop/cart.py", k=100)
+    assert answer.snapshot == now
+    assert {"shop/added.py", "shop/lonely.py"} <= {hit.path for hit in answer.hits}
+
+
+async def test_what_a_file_was_in_an_older_generation_is_not_said_of_it(world: MemoryWorld, shop: Path) -> None:
+    """A file that was isolated, and one that was not there, when the repository was searched before."""
+    write_tree(shop, {"shop/alone.py": ""})
+    await world.library.index(shop)
+    await world.library.similar("shop", "shop/cart.py")
+    write_tree(shop, {"shop/alone.py": "import shop.cart\n", "shop/added.py": "import shop.cart\n"})
+    await world.library.index(shop)
+    assert (await world.library.similar("shop", "shop/alone.py")).hits
+    write_tree(shop, {"shop/alone.py": ""})
+    await world.library.index(shop)
+    assert (await world.library.similar("shop", "shop/added.py")).hits
+    with pytest.raises(IsolatedFileError):
+        await world.library.similar("shop", "shop/alone.py")
+
+
+async def test_a_name_that_fits_another_repository_by_now_is_not_answered_from_memory(
+    world: MemoryWorld, tmp_path: Path
+) -> None:
+    one = await world.library.index(write_tree(tmp_path / "one/shop", SHOP))
+    assert (await world.library.similar("", "shop/cart.py")).snapshot == one
+    two = await world.library.index(write_tree(tmp_path / "two/shop", SHOP))
+    for name in ("", "shop"):
+        with pytest.raises(NoSuchRepositoryError):
+            await world.library.similar(name, "shop/cart.py")
+    await world.library.remove(one.repo)
+    for name in ("", "shop"):
+        assert (await world.library.similar(name, "shop/cart.py")).snapshot == two
+    await world.library.remove(two.repo)
+    with pytest.raises(NoSuchRepositoryError, match="nothing is indexed"):
+        await world.library.similar("shop", "shop/cart.py")
+
+
+async def test_the_names_that_a_search_remembers_are_bounded(world: MemoryWorld, shop: Path) -> None:
+    snapshot = await world.library.index(shop)
+    remembered: dict[str, Snapshot] = {}
+    for slashes in range(1_001):
+        name = "/" * slashes + "shop"
+        await similar_files(name, "shop/cart.py", vectors=world.vectors, catalog=world.catalog, remembered=remembered)
+        assert remembered[name] == snapshot
+    assert len(remembered) == 1
 
 
 async def test_search_keeps_to_language_and_prefix(world: MemoryWorld, shop: Path) -> None:

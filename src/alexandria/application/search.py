@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TypeVar
@@ -25,11 +25,13 @@ from alexandria.ports.vector_store import (
     StoredVectors,
     VectorNotFoundError,
     VectorStore,
+    VectorStoreError,
 )
 
 T = TypeVar("T")
 
 _RE_READS = 5
+_MOST_REMEMBERED = 1_000
 _PAGE = 10_000
 
 
@@ -156,18 +158,19 @@ async def find_snapshot(catalog: Catalog, wanted: str = "") -> Snapshot:
 
 
 async def _in_one_generation(
-    catalog: Catalog, wanted: str, look: Callable[[Snapshot], Awaitable[T]]
+    catalog: Catalog, wanted: str, look: Callable[[Snapshot], Awaitable[T]], guess: Snapshot | None = None
 ) -> tuple[Snapshot, T]:
     """Find a repository, look at it, and look again until nothing became current meanwhile.
 
-    A sweep begins after an activation: if the same generation is current still, `look` saw all of it.
+    A sweep begins after an activation: if the same generation is current still, `look` saw all of it. So it may as well
+    begin with a guess of what is current, which saves the first of two reads: a wrong one costs a look.
     """
-    snapshot = await find_snapshot(catalog, wanted)
+    snapshot = guess or await find_snapshot(catalog, wanted)
     for _ in range(_RE_READS):
         found = await look(snapshot)
-        now = await catalog.snapshot(snapshot.repo)
-        if now.generation == snapshot.generation:
-            return snapshot, found
+        now = await find_snapshot(catalog, wanted)  # by the name: another repository may answer to it by now
+        if (now.repo, now.generation) == (snapshot.repo, snapshot.generation):
+            return now, found
         snapshot = now
     raise UnsettledIndexError(f"{snapshot.repo} is being indexed again and again right now: try once more")
 
@@ -181,6 +184,7 @@ async def similar_files(
     k: int = 10,
     languages: Collection[Language] = (),
     path_prefix: str = "",
+    remembered: MutableMapping[str, Snapshot] | None = None,
 ) -> SimilarAnswer:
     """Return the files whose place in the graph is most like that of `path`.
 
@@ -195,29 +199,34 @@ async def similar_files(
         k: How many, at least 1.
         languages: Only files of these; empty for all.
         path_prefix: Only files whose path starts with it.
+        remembered: What earlier searches found under each name, kept by the caller; it saves a read of the catalog.
 
     Raises:
         NoSuchRepositoryError: No repository fits the name, or several do.
-        RepositoryNotFoundError: It was deleted meanwhile.
         UnknownFileError: It has no such file.
         IsolatedFileError: The file has no edge.
         LostVectorsError: The file is in the catalog, and has no vector.
         UnsettledIndexError: The generation changed five times while we searched.
     """
 
-    async def look(snapshot: Snapshot) -> Sequence[SimilarFile] | None:
+    async def look(snapshot: Snapshot) -> Sequence[SimilarFile] | VectorStoreError:
         try:
             return await vectors.similar(
                 snapshot.repo, snapshot.generation, path, k=k, languages=languages, path_prefix=path_prefix
             )
-        except VectorNotFoundError:
-            return None
-        except IsolatedVectorError:
-            raise IsolatedFileError(snapshot.repo, path) from None
+        except (VectorNotFoundError, IsolatedVectorError) as error:
+            return error  # of this generation, which need not be the current one
 
-    snapshot, hits = await _in_one_generation(catalog, repo, look)
-    if hits is None:
-        raise await _without_vector(catalog, snapshot, path)
+    known = {} if remembered is None else remembered
+    snapshot, hits = await _in_one_generation(catalog, repo, look, known.get(repo))
+    if len(known) >= _MOST_REMEMBERED:
+        known.clear()  # a repository has as many names as there are ways to write slashes before it
+    known[repo] = snapshot
+    match hits:
+        case IsolatedVectorError():
+            raise IsolatedFileError(snapshot.repo, path)
+        case VectorStoreError():
+            raise await _without_vector(catalog, snapshot, path)
     return SimilarAnswer(snapshot, path, hits)
 
 
@@ -248,7 +257,6 @@ async def export_vectors(repo: str, *, vectors: VectorStore, catalog: Catalog) -
 
     Raises:
         NoSuchRepositoryError: No repository fits the name, or several do.
-        RepositoryNotFoundError: It was deleted meanwhile.
         LostVectorsError: There are fewer than files.
         UnsettledIndexError: The generation changed five times while we read.
     """

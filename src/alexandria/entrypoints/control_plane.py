@@ -58,6 +58,7 @@ class ControlPlane:
         self.catalog = catalog
         self.vectors = vectors
         self.clock = clock
+        self._remembered: dict[str, Snapshot] = {}
 
     async def similar(
         self,
@@ -91,6 +92,7 @@ class ControlPlane:
             k=k,
             languages={Language(language) for language in listed(languages)},
             path_prefix=path_prefix,
+            remembered=self._remembered,
         )
 
     async def neighbors(
