@@ -23,11 +23,15 @@ def main() -> None:
     try:
         if sys.argv[1:2] == ["api"]:
             _serve_quickly(sys.argv[2:])
+        gc.disable()  # what is loaded stays, and to look through it meanwhile is a tenth of the start
         from alexandria.entrypoints.cli import app  # noqa: PLC0415  # loading takes 0.3 s, in which Ctrl-C may come
 
+        gc.enable()
         app()
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    finally:
+        gc.freeze()  # else Python looks through all of PyTorch for cycles before it ends, which takes a second
 
 
 def _serve_quickly(arguments: list[str]) -> None:
@@ -35,7 +39,7 @@ def _serve_quickly(arguments: list[str]) -> None:
 
     Without the tables, the progress bars and the parser of the command line, which a server does not need.
     """
-    gc.disable()  # until it serves: what is loaded stays, and to look through it meanwhile is a tenth of the start
+    gc.disable()  # until it serves, as below
     sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # its command line: with it comes `rich`
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would look for them in every installed package
     with _without_what_is_unused(), _models_built_when_used():

@@ -64,6 +64,32 @@ def test_odd_use_ends_with_one_sentence_and_the_right_code(tmp_path: Path, scrip
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    "arguments", [["repos"], ["index", "SHOP"], ["repos", "--no-such-option"], ["api", "--port", "x"]]
+)
+def test_python_does_not_search_what_was_loaded_for_cycles_before_it_ends(
+    tmp_path: Path, shop: Path, arguments: list[str]
+) -> None:
+    program = (
+        "import atexit, gc, sys\n"
+        "atexit.register(lambda: print('left to search:', len(gc.get_objects()), file=sys.stderr))\n"
+        "from alexandria.entrypoints.start import main\n"
+        "main()\n"
+    )
+    words = [argument.replace("SHOP", str(shop)) for argument in arguments]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words],
+        env=environment(tmp_path / "data"),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    left = done.stderr.splitlines()[-1]
+    assert left.startswith("left to search: ")
+    assert int(left.split()[-1]) < 20_000  # PyTorch alone is ten times as many
+
+
 def test_wrong_settings_are_said_one_a_line(tmp_path: Path) -> None:
     done = Command(tmp_path / "data", {"MODE": "foo", "QUEUE_CAP": "-1"})("repos")
     assert done.code == 1
