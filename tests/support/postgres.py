@@ -115,8 +115,14 @@ class PostgresServer:
         try:
             self.spawn([binaries / "postgres", "--version"], stdout=subprocess.DEVNULL).wait()
         except PermissionError:
-            shutil.copytree(binaries.parent, self.directory / "postgres", symlinks=True)
-            return self.directory / "postgres" / binaries.name
+            # With the libraries, which the wheel keeps beside its package and the binaries name by the way there.
+            package, installed = binaries.parent.parent, self.directory / "installed"
+            copied = installed / package.name / binaries.parent.name
+            shutil.copytree(binaries.parent, copied, symlinks=True)
+            libraries = package.with_name(f"{package.name}.libs")
+            if libraries.is_dir():
+                shutil.copytree(libraries, installed / libraries.name, symlinks=True)
+            return copied / binaries.name
         return binaries
 
 
