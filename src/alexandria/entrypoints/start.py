@@ -21,9 +21,9 @@ def main() -> None:
             sys.stderr.write("error: stdout is closed, so there is nowhere to answer\n")
         raise SystemExit(1)
     try:
+        gc.disable()  # what is loaded stays, and to look through it meanwhile is a tenth of the start
         if sys.argv[1:2] == ["api"]:
             _serve_quickly(sys.argv[2:])
-        gc.disable()  # what is loaded stays, and to look through it meanwhile is a tenth of the start
         from alexandria.entrypoints.cli import app  # noqa: PLC0415  # loading takes 0.3 s, in which Ctrl-C may come
 
         gc.enable()
@@ -37,9 +37,9 @@ def main() -> None:
 def _serve_quickly(arguments: list[str]) -> None:
     """Run `alexandria api` and exit, unless there is something to explain about its arguments.
 
-    Without the tables, the progress bars and the parser of the command line, which a server does not need.
+    The garbage collector is off until the server listens. Without the tables, the progress bars and the parser of the
+    command line, which a server does not need.
     """
-    gc.disable()  # until it serves, as below
     sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # its command line: with it comes `rich`
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would look for them in every installed package
     with _without_what_is_unused(), _models_built_when_used():
@@ -50,7 +50,6 @@ def _serve_quickly(arguments: list[str]) -> None:
     options = quick_options(arguments)
     if options is not None:
         raise SystemExit(serve(options))
-    gc.enable()
 
 
 @contextmanager

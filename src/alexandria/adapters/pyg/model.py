@@ -182,11 +182,11 @@ class FusedNode2Vec(Node2Vec):  # type: ignore[misc]  # torch_geometric's module
         nodes = self.linked.numel()
         if not nodes:
             return
-        walks = nodes * self.walks_per_node  # of all parts; `most` is of one
-        most = walks // parts
-        fewest = max(FEWEST_STEPS, min(ENOUGH_STEPS, epochs * (most // WALKS_WORTH_A_STEP)))
-        steps = max(math.ceil(most / walks_per_step), math.ceil(fewest / epochs))
-        steps = min(steps, most)
+        walks = nodes * self.walks_per_node
+        of_part = walks // parts
+        fewest = max(FEWEST_STEPS, min(ENOUGH_STEPS, epochs * (of_part // WALKS_WORTH_A_STEP)))
+        steps = max(math.ceil(of_part / walks_per_step), math.ceil(fewest / epochs))
+        steps = min(steps, of_part)
         bounds = [walks * k // steps for k in range(steps + 1)]
         early = self.walker if held_back is None else self._walker_without(held_back)
         largest = math.ceil(walks / steps)
