@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 
@@ -21,6 +20,7 @@ from alexandria.adapters.pyg.trainer import SkipGram
 from alexandria.adapters.pyg.training import train
 from alexandria.adapters.pyg.walker import RandomWalker
 from alexandria.ports.graph_embedder import EmbeddingCancelledError, TrainingProgress
+from support.clusters import clusters, overlap
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA card"),
@@ -28,28 +28,7 @@ pytestmark = [
 ]
 
 CARD = Node2VecSettings(device="cuda")
-
-
-def packages(count: int, size: int = 20, degree: int = 4) -> npt.NDArray[np.int64]:
-    """Return edges within packages of `size` files, and a chain between these."""
-    rng = np.random.default_rng(3)
-    nodes = np.repeat(np.arange(count * size), degree)
-    inside = np.stack([nodes, nodes // size * size + rng.integers(0, size, nodes.size)])
-    bridges = np.stack([np.arange(count - 1) * size, np.arange(1, count) * size])
-    return np.concatenate([inside, bridges], axis=1).astype(np.int64)
-
-
-def nearest(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    cosine = unit @ unit.T
-    np.fill_diagonal(cosine, -2)
-    return np.argsort(-cosine, axis=1)[:, :10]
-
-
-def overlap(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float:
-    """Return the mean share of the ten nearest that two sets of vectors have in common."""
-    pairs = zip(nearest(a), nearest(b), strict=True)
-    return float(np.mean([np.intersect1d(x, y).size for x, y in pairs]) / 10)
+SIZE = 20
 
 
 @contextmanager
@@ -75,7 +54,7 @@ def card_of(mebibytes: int) -> Iterator[None]:
 
 
 def test_a_card_learns_what_a_cpu_learns() -> None:
-    edges, files = packages(100), 2000
+    edges, files = clusters(100, SIZE), 2000
     on_card = train(edges, files, 0, CARD)
     on_cpu, other_seed = (train(edges, files, seed, Node2VecSettings(device="cpu")) for seed in (0, 1))
     assert on_card.device == "cuda:0"
@@ -88,7 +67,7 @@ def test_a_card_learns_what_a_cpu_learns() -> None:
 
 
 def test_the_same_seed_on_the_same_card_gives_much_the_same_angles() -> None:
-    edges, files = packages(50), 1000
+    edges, files = clusters(50, SIZE), 1000
     first, second, other = (train(edges, files, seed, CARD).vectors for seed in (0, 0, 1))
     assert overlap(first, second) > overlap(first, other) + 0.05
 
@@ -133,7 +112,7 @@ def test_the_host_waits_for_the_card_in_no_step(monkeypatch: pytest.MonkeyPatch,
     guarded(SkipGram, "step")
     guarded(RandomWalker, "walk")
     guarded(FusedNode2Vec, "_negatives")
-    train(packages(50), 1000, 0, Node2VecSettings(device="cuda", seeds=2, in_degree_exponent=0.5 * weighted))
+    train(clusters(50, SIZE), 1000, 0, Node2VecSettings(device="cuda", seeds=2, in_degree_exponent=0.5 * weighted))
     assert {"step", "walk", "_negatives"} == set(waited_for)
     with pytest.raises(RuntimeError, match="synchroniz"), no_waiting():  # so the card would have noticed
         torch.ones(3, device="cuda").nonzero()
@@ -166,7 +145,7 @@ def test_the_log_says_planned_and_peak_memory_and_why_it_is_not_more(
 ) -> None:
     settings = Node2VecSettings(device="cuda", epochs=10, seeds=seeds)
     with caplog.at_level(logging.INFO, logger="alexandria.adapters.pyg.training"):
-        result = train(packages(count, degree=degree), 20 * count, 0, settings)
+        result = train(clusters(count, SIZE, degree=degree), SIZE * count, 0, settings)
     planned, peak = result.notes
     assert "of the free memory of the card; steps above" in planned
     assert 0.4 < float(peak.split()[1]) / float(planned.split()[1]) <= 1.1
@@ -176,7 +155,7 @@ def test_the_log_says_planned_and_peak_memory_and_why_it_is_not_more(
 def test_a_full_card_is_met_with_half_the_step_and_the_result_is_of_the_card() -> None:
     settings = Node2VecSettings(device="cuda", epochs=10, walks_per_step=16_000)
     with card_of(400), pytest.warns(RuntimeWarning, match="out of memory on cuda:0"):
-        result = train(packages(2000), 40_000, 0, settings)
+        result = train(clusters(2000, SIZE), 40_000, 0, settings)
     assert result.device == "cuda:0"
     halved = [note for note in result.notes if "trained again with" in note]
     assert halved[0].endswith("8000 walks a step")
@@ -186,21 +165,21 @@ def test_a_full_card_is_met_with_half_the_step_and_the_result_is_of_the_card() -
 def test_a_card_that_holds_not_even_the_vectors_leaves_the_training_to_the_cpu() -> None:
     settings = Node2VecSettings(device="cuda", epochs=1, walks_per_step=2 * FEWEST_WALKS)
     with card_of(30), pytest.warns(RuntimeWarning, match="out of memory on cuda:0"):
-        result = train(packages(250), 5000, 0, settings)
+        result = train(clusters(250, SIZE), 5000, 0, settings)
     assert result.device == "cpu"
     assert result.notes[-1].endswith("with the smallest step; trained on the CPU")
     assert np.isfinite(result.vectors).all()
 
 
 def test_a_training_gives_the_card_back() -> None:
-    train(packages(50), 1000, 0, CARD)  # what cuBLAS takes for itself stays
+    train(clusters(50, SIZE), 1000, 0, CARD)  # what cuBLAS takes for itself stays
     before = torch.cuda.memory_allocated(0)
-    train(packages(50), 1000, 1, CARD)
+    train(clusters(50, SIZE), 1000, 1, CARD)
     assert torch.cuda.memory_allocated(0) == before
 
 
 def test_several_seeds_at_once_are_as_good_as_one_and_agree_better(caplog: pytest.LogCaptureFixture) -> None:
-    edges, files = packages(100), 2000
+    edges, files = clusters(100, SIZE), 2000
     one, again = (train(edges, files, seed, CARD) for seed in (0, 1))
     with caplog.at_level(logging.INFO, logger="alexandria.adapters.pyg.training"):
         four, other_four = (train(edges, files, seed, replace(CARD, seeds=4)) for seed in (0, 1))
@@ -213,5 +192,5 @@ def test_several_seeds_at_once_are_as_good_as_one_and_agree_better(caplog: pytes
 def test_a_training_on_a_card_ends_between_steps_and_reports_progress() -> None:
     seen: list[TrainingProgress] = []
     with pytest.raises(EmbeddingCancelledError):
-        train(packages(50), 1000, 0, CARD, progress=seen.append, cancelled=lambda: len(seen) >= 3)
+        train(clusters(50, SIZE), 1000, 0, CARD, progress=seen.append, cancelled=lambda: len(seen) >= 3)
     assert [at.epoch for at in seen] == [1, 2, 3]
