@@ -5,13 +5,15 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 
-_UNUSED = ("pydantic.v1", "rich", "werkzeug", "yaml")
-"""What packages of ours load where they find it, and work without: models of an older kind, tracebacks in colour, a
-framework and files of settings that are not ours."""
+_UNUSED = ("pydantic.v1", "werkzeug", "yaml")
+"""What packages of ours load where they find it, and work without: models of an older kind, a framework and files of
+settings that are not ours."""
+_UNUSED_BY_SERVER = (*_UNUSED, "rich")  # tracebacks in colour
+_UNUSED_BY_COMMANDS = (*_UNUSED, "fastapi", "starlette")
 
 
 def main() -> None:
@@ -22,10 +24,13 @@ def main() -> None:
         raise SystemExit(1)
     try:
         gc.disable()  # what is loaded stays, and to look through it meanwhile is a tenth of the start
+        os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would look through all that is installed
         if sys.argv[1:2] == ["api"]:
             _serve_quickly(sys.argv[2:])
-        from alexandria.entrypoints.cli import app  # noqa: PLC0415  # loading takes 0.3 s, in which Ctrl-C may come
+        with _without(_UNUSED_BY_COMMANDS):
+            from alexandria.entrypoints.cli import app  # noqa: PLC0415  # loading takes 0.3 s, in which Ctrl-C may come
 
+            import_module("dependency_injector.containers")  # now, not when stores are wired: it loads all of FastAPI
         gc.enable()
         app()
     except KeyboardInterrupt:
@@ -41,8 +46,7 @@ def _serve_quickly(arguments: list[str]) -> None:
     command line, which a server does not need.
     """
     sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # its command line: with it comes `rich`
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would look for them in every installed package
-    with _without_what_is_unused(), _models_built_when_used():
+    with _without(_UNUSED_BY_SERVER), _models_built_when_used():
         import_module("dependency_injector.containers")  # now, not when stores are wired
         from alexandria.entrypoints.api.command import main as serve  # noqa: PLC0415  # for this command only
         from alexandria.entrypoints.api.command import quick_options  # noqa: PLC0415
@@ -53,9 +57,9 @@ def _serve_quickly(arguments: list[str]) -> None:
 
 
 @contextmanager
-def _without_what_is_unused() -> Iterator[None]:
-    """Let what is imported meanwhile find none of `_UNUSED`."""
-    hidden = [name for name in _UNUSED if name not in sys.modules]
+def _without(unused: Sequence[str]) -> Iterator[None]:
+    """Let what is imported meanwhile find none of `unused`."""
+    hidden = [name for name in unused if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: as if it were not installed
     try:
         yield

@@ -121,6 +121,14 @@ def test_asking_an_empty_store_fails_with_what_to_do(empty: Command, arguments: 
     assert "alexandria index SOURCE" in done.err
 
 
+def test_a_command_loads_no_web_server_and_nothing_to_train_with(empty: Command) -> None:
+    done = Command(empty.data, {"PYTHONPROFILEIMPORTTIME": "1"})("repos")
+    loaded = {line.rpartition("|")[2].strip() for line in done.err.splitlines() if line.startswith("import time:")}
+    assert {"alexandria.entrypoints.cli", "dependency_injector.wiring"} <= loaded
+    unasked = {"fastapi", "pydantic.v1", "starlette", "torch", "tree_sitter", "uvicorn", "werkzeug", "yaml"}
+    assert loaded & unasked == set()
+
+
 def test_repos_of_an_empty_store_are_none(empty: Command) -> None:
     done = empty("repos")
     assert (done.code, done.out) == (0, "")

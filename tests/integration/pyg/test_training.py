@@ -433,7 +433,7 @@ def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
         Node2VecSettings(**wrong)  # type: ignore[arg-type]  # wrong on purpose
 
 
-def test_training_loads_no_compiler_and_whoever_wants_it_has_it_still(tmp_path: Path) -> None:
+def test_training_loads_no_compiler_and_no_datasets_and_whoever_wants_them_has_them_still(tmp_path: Path) -> None:
     program = """
 import sys
 import numpy as np
@@ -441,13 +441,18 @@ import torch
 from alexandria.adapters.pyg.model import FusedNode2Vec
 from alexandria.adapters.pyg.settings import Node2VecSettings
 from alexandria.adapters.pyg.training import train
+import torch_geometric
 from torch_geometric.isinstance import is_torch_instance
 
-assert issubclass(FusedNode2Vec, __import__("torch_geometric").nn.Node2Vec)
+assert issubclass(FusedNode2Vec, torch_geometric.nn.Node2Vec)
 edges = np.stack([np.arange(99), np.arange(1, 100)])
 train(edges, 100, 1, Node2VecSettings(epochs=3))
-print([name for name in sys.modules if name.startswith(("torch._dynamo", "torch._inductor", "sympy"))])
+unasked = ("torch._dynamo", "torch._inductor", "sympy", "torch_geometric.datasets")
+print([name for name in sys.modules if name.startswith(unasked)])
 print(is_torch_instance(torch.nn.Linear(1, 1), torch.nn.Module), "torch._dynamo.eval_frame" in sys.modules)
+by_attribute = torch_geometric.datasets.KarateClub
+from torch_geometric.datasets import KarateClub
+print(KarateClub is by_attribute, torch_geometric.datasets is sys.modules["torch_geometric.datasets"])
 """
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -456,4 +461,4 @@ print(is_torch_instance(torch.nn.Linear(1, 1), torch.nn.Module), "torch._dynamo.
         check=False,
         env=os.environ | {"TMPDIR": str(tmp_path)},
     )
-    assert done.stdout.splitlines() == ["[]", "True True"], done.stderr
+    assert done.stdout.splitlines() == ["[]", "True True", "True True"], done.stderr

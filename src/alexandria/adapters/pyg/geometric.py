@@ -1,8 +1,9 @@
-"""PyG's Node2Vec, imported without PyTorch's compiler.
+"""PyG's Node2Vec, imported without PyTorch's compiler and without PyG's datasets.
 
 `torch_geometric` imports `torch._dynamo` for one `isinstance`, and with it come sympy and all of `torch.distributed`:
-a third of the seconds until training can begin, and 70 MB. Nothing is missing without: PyTorch imports it by itself
-where it is first used (`torch.__getattr__`), by `torch_geometric` too.
+a third of the seconds until training can begin, and 70 MB. Its own data sets, with what downloads them, are a third of
+the rest. Nothing is missing without: PyTorch imports its compiler by itself where it is first used
+(`torch.__getattr__`), by `torch_geometric` too, and the data sets are loaded when one is asked for.
 """
 
 from __future__ import annotations
@@ -13,18 +14,23 @@ from typing import Any
 
 import torch  # noqa: F401 - so that what stands in below stands in for torch_geometric alone
 
+from alexandria.domain.late import LateModule
+
 _COMPILER = "torch._dynamo"
+_DATASETS = "torch_geometric.datasets"
 
 
 def _import_node2vec() -> Any:
-    stands_in = _COMPILER not in sys.modules
-    if stands_in:
-        sys.modules[_COMPILER] = ModuleType(_COMPILER)
+    whole = "torch_geometric" in sys.modules
+    stand_ins = [name for name in (_COMPILER, _DATASETS) if name not in sys.modules]
+    sys.modules.update({name: ModuleType(name) for name in stand_ins})
     try:
-        from torch_geometric.nn.models.node2vec import Node2Vec  # noqa: PLC0415 - with the stand-in in place
+        from torch_geometric.nn.models.node2vec import Node2Vec  # noqa: PLC0415 - with the stand-ins in place
     finally:
-        if stands_in:
-            del sys.modules[_COMPILER]
+        for name in stand_ins:
+            del sys.modules[name]
+    if not whole:
+        sys.modules["torch_geometric"].datasets = LateModule(_DATASETS)  # type: ignore[attr-defined]
     return Node2Vec
 
 
