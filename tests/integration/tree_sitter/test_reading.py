@@ -36,6 +36,43 @@ def test_star_import_has_the_name_star() -> None:
     assert imports_of("from a import *\n") == (ImportStatement(1, "a", ImportForm.FROM, ("*",)),)
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(
+                ["import a", "from a import b", "    from a import b", "import_module('a')", "x = 'import'"]
+            ),
+            st.integers(0, 3 * python._NEAR_BYTES),
+        ),
+        max_size=8,
+    )
+)
+@settings(max_examples=100)
+def test_each_import_is_found_once_however_far_it_stands_from_the_next(parts: list[tuple[str, int]]) -> None:
+    lines: list[str] = []
+    expected: list[int] = []
+    for statement, filling in parts:
+        if statement.startswith(" "):
+            lines.append("def f():")
+        lines.append(statement)
+        if "'import'" not in statement:
+            expected.append(len(lines))
+        lines += ["y = 1"] * (filling // 6)
+    found = imports_of("\n".join(lines))
+    assert [statement.line for statement in found] == expected
+    assert {statement.specifier for statement in found} <= {"a"}
+
+
+def test_a_call_with_imports_far_apart_in_it_gives_each_once() -> None:
+    filling = "    1,\n" * python._NEAR_BYTES
+    found = imports_of(f"import_module(\n    import_module('a'),\n{filling}    import_module('b'))\n")
+    assert [(statement.form, statement.specifier) for statement in found if statement.form is ImportForm.DYNAMIC] == [
+        (ImportForm.DYNAMIC, "a"),
+        (ImportForm.DYNAMIC, "b"),
+    ]
+    assert len(found) == 3
+
+
 @pytest.mark.parametrize(
     ("statement", "specifier"),
     [

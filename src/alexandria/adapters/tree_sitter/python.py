@@ -27,6 +27,10 @@ _RARE: Final = """
 (if_statement) @if
 (call) @call
 """
+# Between two that are looked for in one go. Each go starts at the root, which may lie a hundred thousand levels
+# higher, so in a long file there are few.
+_NEAR_BYTES: Final = 1000
+_MOST_GOES: Final = 16
 _IMPORTERS: Final = frozenset({b"import_module", b"__import__"})
 
 # In error recovery a node may hold anything, so every name is checked.
@@ -53,11 +57,7 @@ def read(path: str, language: Language, content: bytes) -> SourceFacts:
     if b"import" not in content:
         return SourceFacts(path, language, status)
     has_calls = b"import_module" in content or b"__import__" in content
-    cursor = QueryCursor(_query(rare=has_calls or b"TYPE_CHECKING" in content))
-    if not has_calls:  # their arguments may stand further down
-        # Most files import at their top, and walking through the rest would cost a fifth of parsing it.
-        cursor.set_byte_range(0, content.rfind(b"import") + len(b"import"))
-    captures = cursor.captures(root)
+    captures = _captures(root, content, rare=has_calls or b"TYPE_CHECKING" in content)
     bodies = (_type_checking_body(node, content) for node in captures.get("if", ()))
     typing = _Spans([body for body in bodies if body is not None])
     found: list[tuple[int, ImportStatement]] = []
@@ -79,6 +79,23 @@ def _grammar() -> Grammar:
 @functools.cache
 def _query(*, rare: bool) -> Query:
     return Query(_grammar(), _STATEMENTS + _RARE * rare)
+
+
+def _captures(root: Node, content: bytes, *, rare: bool) -> dict[str, list[Node]]:
+    """Run the query where the word `import` stands; walking through the rest would cost a fifth of parsing it."""
+    cursor = QueryCursor(_query(rare=rare))
+    captures: dict[str, list[Node]] = {}
+    near = max(_NEAR_BYTES, len(content) // _MOST_GOES)
+    end = 0
+    while (start := content.find(b"import", end)) >= 0:
+        before, end = end, start
+        while (place := content.find(b"import", end, end + near)) >= 0:
+            end = place + len(b"import")
+        cursor.set_byte_range(start, end)
+        for name, nodes in cursor.captures(root).items():
+            # What begins in the stretch before and reaches into this one was captured there.
+            captures.setdefault(name, []).extend([node for node in nodes if node.start_byte >= before])
+    return captures
 
 
 def _type_checking_body(statement: Node, content: bytes) -> Node | None:
