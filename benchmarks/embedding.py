@@ -33,7 +33,11 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 BENCH = Path(os.environ.get("ALEXANDRIA_NODE2VEC_BENCH", HERE.parent.parent / "shared/bench/node2vec"))
 FAIR = "pyg_ref:embed_fixed"
-RIVALS = {"gensim": ["gensim"], "pecanpy": ["pecanpy"], "grape": ["grape", "grape_longer"]}
+RIVALS = {
+    "gensim": ["gensim"],
+    "pecanpy": ["pecanpy"],
+    "grape": ["grape", "grape_shipped_negatives", "grape_longer"],
+}
 QUALITY = ("auc", "hits10", "coh10", "stab")
 
 
