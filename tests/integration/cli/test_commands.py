@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -127,6 +128,37 @@ def test_a_command_loads_no_web_server_and_nothing_to_train_with(empty: Command)
     assert {"alexandria.entrypoints.cli", "dependency_injector.wiring"} <= loaded
     unasked = {"fastapi", "pydantic.v1", "starlette", "torch", "tree_sitter", "uvicorn", "werkzeug", "yaml"}
     assert loaded & unasked == set()
+
+
+def test_the_collector_looks_through_nothing_that_was_loaded(empty: Command, shop: Path) -> None:
+    # PyTorch alone brings a million values; this folder has three files.
+    program = """
+import gc, sys
+from alexandria.entrypoints import start
+
+looked_through = []
+
+def watch(phase, info):
+    if phase == "start":
+        looked_through.append(len(gc.get_objects(generation=info["generation"])))
+
+gc.callbacks.append(watch)
+try:
+    start.main()
+finally:
+    gc.callbacks.remove(watch)
+    print(max(looked_through), "torch" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, "index", str(shop), "--quiet"],
+        env=environment(empty.data),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    most, has_torch = done.stdout.split()[-2:]
+    assert has_torch == "True", done.stderr
+    assert 0 < int(most) < 100_000
 
 
 def test_repos_of_an_empty_store_are_none(empty: Command) -> None:

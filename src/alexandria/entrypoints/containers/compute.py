@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 import tempfile
 from importlib import import_module
 from pathlib import Path
@@ -34,7 +36,12 @@ def load_embedder(method: Method, changes: str, training: str, device: Device, t
     """
     settings = changed_by(training, Node2VecSettings(method=method, device=device, threads=threads))
     with collector_paused():
+        is_first = "torch" not in sys.modules
         pyg = import_module("alexandria.adapters.pyg.embedder")
+        if is_first and gc.get_freeze_count():
+            # Our program froze what it had loaded. What PyTorch brings is a million values more, that stay as long; in
+            # another's program it is not for us to say which values the collector passes over.
+            gc.freeze()
     embedder: GraphEmbedder = pyg.Node2VecEmbedder(changed_by(changes, settings))
     return embedder
 
