@@ -21,7 +21,6 @@ _DATASETS = "torch_geometric.datasets"
 
 
 def _import_node2vec() -> Any:
-    whole = "torch_geometric" in sys.modules
     stand_ins = [name for name in (_COMPILER, _DATASETS) if name not in sys.modules]
     sys.modules.update({name: ModuleType(name) for name in stand_ins})
     try:
@@ -29,7 +28,7 @@ def _import_node2vec() -> Any:
     finally:
         for name in stand_ins:
             del sys.modules[name]
-    if not whole:
+    if _DATASETS in stand_ins:
         sys.modules["torch_geometric"].datasets = LateModule(_DATASETS)  # type: ignore[attr-defined]
     return Node2Vec
 
