@@ -21,11 +21,12 @@ WALKS_WORTH_A_STEP = 100
 than 200 files would have, cost a hundredth of the AUC of held-out edges."""
 
 NEGATIVE_BLOCK = 32
-WALKS_PER_BLOCK = 8
-"""One negative for each five nodes of walks, each against 31 others: as many pairs as the walks have."""
+WALKS_PER_BLOCK = 16
+"""One negative for each ten nodes of walks, each against 31 others: a third as many pairs as the walks have. Negatives
+weigh so little that their noise hardly shows: twice as many move no measure, half as many make two runs agree less."""
 
-FEWEST_BLOCKS = 128
-"""Small graphs have small steps; fewer negatives than these make held-out edges worse by a hundredth."""
+FEWEST_BLOCKS = 32
+"""Small graphs have small steps; so many negatives are cheap beside what a step costs at least."""
 
 FINAL_RATE = 0.1
 """The learning rate falls evenly to this share of itself, as in word2vec."""

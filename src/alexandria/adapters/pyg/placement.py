@@ -11,7 +11,12 @@ from typing import TypeVar
 
 import torch
 
-from alexandria.adapters.pyg.model import STEPS_PER_DRAW_ON_GPU, WALKS_PER_DRAW_ON_GPU
+from alexandria.adapters.pyg.model import (
+    NEGATIVE_BLOCK,
+    STEPS_PER_DRAW_ON_GPU,
+    WALKS_PER_BLOCK,
+    WALKS_PER_DRAW_ON_GPU,
+)
 from alexandria.adapters.pyg.settings import Node2VecSettings
 from alexandria.ports.graph_embedder import EmbedderOutOfMemoryError
 
@@ -108,7 +113,8 @@ def _of_the_card(planned: int, free: int, walks: int, full: bool, settings: Node
 def bytes_per_walk(settings: Node2VecSettings) -> int:
     """Return what a walk of a step takes: rows, gradients, scores, its path several times, and its negatives."""
     length, dimension = settings.walk_length, settings.dimension
-    return length * (2 * 4 * dimension + 4 * length + 6 * 8) + 4 * (2 * 4 * dimension + 2 * 4 * 32)
+    negatives = NEGATIVE_BLOCK // WALKS_PER_BLOCK
+    return length * (2 * 4 * dimension + 4 * length + 6 * 8) + negatives * (2 * 4 * dimension + 2 * 4 * NEGATIVE_BLOCK)
 
 
 def planned_bytes(settings: Node2VecSettings, linked: int, pairs: int, walks: int, seeds_at_once: int = 1) -> int:
