@@ -12,37 +12,48 @@ from alexandria.domain.language import Language
 from alexandria.ports.graph_embedder import EmbeddingCancelledError, GraphEmbedder, TrainingProgress
 
 
-def open_node2vec() -> GraphEmbedder:
+def open_node2vec(_: pytest.FixtureRequest) -> GraphEmbedder:
     from alexandria.adapters.pyg.embedder import Node2VecEmbedder  # noqa: PLC0415 - torch takes seconds to import
 
     return Node2VecEmbedder()
 
 
-def open_combined() -> GraphEmbedder:
+def open_combined(_: pytest.FixtureRequest) -> GraphEmbedder:
     from alexandria.adapters.pyg.embedder import Node2VecEmbedder  # noqa: PLC0415 - as above
     from alexandria.adapters.pyg.settings import Node2VecSettings  # noqa: PLC0415
 
     return Node2VecEmbedder(Node2VecSettings(seeds=2, threads=2, walks_per_node=4))
 
 
-def open_prone() -> GraphEmbedder:
+def open_prone(_: pytest.FixtureRequest) -> GraphEmbedder:
     from alexandria.adapters.pyg.embedder import Node2VecEmbedder  # noqa: PLC0415 - as above
     from alexandria.adapters.pyg.settings import Node2VecSettings  # noqa: PLC0415
 
     return Node2VecEmbedder(Node2VecSettings(method="prone"))
 
 
+def open_process(request: pytest.FixtureRequest) -> GraphEmbedder:
+    from alexandria.adapters.pyg.process import ProcessEmbedder  # noqa: PLC0415 - beside the others
+    from alexandria.adapters.pyg.settings import Node2VecSettings  # noqa: PLC0415
+    from alexandria.adapters.pyg.spawn import TrainingProcess  # noqa: PLC0415
+
+    embedder = ProcessEmbedder(Node2VecSettings(), TrainingProcess())
+    request.addfinalizer(embedder.close)
+    return embedder
+
+
 EMBEDDERS = [
     pytest.param(open_node2vec, id="node2vec"),
     pytest.param(open_combined, id="two_seeds_combined"),
     pytest.param(open_prone, id="prone"),
+    pytest.param(open_process, id="in_another_process"),
 ]
 
 
 @pytest.fixture(scope="module", params=EMBEDDERS)
 def embedder(request: pytest.FixtureRequest) -> GraphEmbedder:
-    opened: Callable[[], GraphEmbedder] = request.param
-    return opened()
+    opened: Callable[[pytest.FixtureRequest], GraphEmbedder] = request.param
+    return opened(request)
 
 
 def graph_of(num_files: int, edges: list[tuple[int, int]]) -> DependencyGraph:

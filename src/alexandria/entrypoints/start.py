@@ -9,6 +9,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 
+from alexandria.adapters.pyg import spawn
+from alexandria.adapters.pyg.spawn import TrainingProcess
+
 _UNUSED = ("pydantic.v1", "werkzeug", "yaml")
 """What packages of ours load where they find it, and work without: models of an older kind, a framework and files of
 settings that are not ours."""
@@ -22,7 +25,9 @@ def main() -> None:
         if sys.stderr is not None:
             sys.stderr.write("error: stdout is closed, so there is nowhere to answer\n")
         raise SystemExit(1)
+    training: TrainingProcess | None = None
     try:
+        training = _start_training(sys.argv[1:])
         gc.disable()  # what is loaded stays, and to look through it, now or later, is a tenth of the start
         os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would look through all that is installed
         if sys.argv[1:2] == ["api"]:
@@ -38,6 +43,18 @@ def main() -> None:
         raise SystemExit(130) from None
     finally:
         gc.freeze()  # else Python looks through all of PyTorch for cycles before it ends, which takes a second
+        if training is not None:
+            training.close()
+
+
+def _start_training(arguments: Sequence[str]) -> TrainingProcess | None:
+    """Start the process that trains for `alexandria index`: PyTorch then loads beside the rest of this program."""
+    if arguments[:1] != ["index"] or {"-h", "--help"}.intersection(arguments):
+        return None
+    try:
+        return spawn.start()
+    except OSError:
+        return None  # as many processes as there may be: it trains in this one
 
 
 def _serve_quickly(arguments: list[str]) -> None:

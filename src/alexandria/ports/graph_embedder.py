@@ -24,6 +24,10 @@ class EmbedderOutOfMemoryError(GraphEmbedderError):
     """The graph does not fit into the memory there is, on any device, with the smallest batch."""
 
 
+class EmbedderCrashedError(GraphEmbedderError):
+    """The training ended without an answer; only an embedder that trains in another process can tell."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingProgress:
     """Where a training is.

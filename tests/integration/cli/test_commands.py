@@ -131,12 +131,18 @@ def test_a_command_loads_no_web_server_and_nothing_to_train_with(empty: Command)
 
 
 def test_the_collector_looks_through_nothing_that_was_loaded(empty: Command, shop: Path) -> None:
-    # PyTorch alone brings a million values; this folder has three files.
+    # PyTorch alone brings a million values; this folder has three files. It trains in this process, as a worker
+    # does, where another one cannot be started.
     program = """
 import gc, sys
 from alexandria.entrypoints import start
 
 looked_through = []
+
+def no_more_processes():
+    raise BlockingIOError("Resource temporarily unavailable")
+
+start.spawn.start = no_more_processes
 
 def watch(phase, info):
     if phase == "start":

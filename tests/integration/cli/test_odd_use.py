@@ -90,6 +90,38 @@ def test_python_does_not_search_what_was_loaded_for_cycles_before_it_ends(
     assert int(left.split()[-1]) < 20_000  # PyTorch alone is ten times as many
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(["SHOP"], 0), (["SHOP/nothing"], 1), (["SHOP", "--no-such-option"], 2)]
+)
+def test_index_leaves_pytorch_to_a_process_that_ends_with_it(
+    tmp_path: Path, shop: Path, arguments: list[str], code: int
+) -> None:
+    program = (
+        "import atexit, psutil, sys\n"
+        "started = []\n"
+        "def tell():\n"
+        "    from alexandria.adapters.pyg import spawn\n"
+        "    left = [one for one in started if psutil.pid_exists(one.pid)]\n"
+        "    print('started, left, PyTorch here:', len(started), len(left), 'torch' in sys.modules, file=sys.stderr)\n"
+        "atexit.register(tell)\n"
+        "from alexandria.entrypoints import start\n"
+        "begin = start.spawn.start\n"
+        "start.spawn.start = lambda: started.append(begin()) or started[-1]\n"
+        "start.main()\n"
+    )
+    words = [argument.replace("SHOP", str(shop)) for argument in arguments]
+    done = subprocess.run(
+        [sys.executable, "-c", program, "index", *words],
+        env=environment(tmp_path / "data"),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    assert done.stderr.splitlines()[-1] == "started, left, PyTorch here: 1 0 False"
+
+
 def test_wrong_settings_are_said_one_a_line(tmp_path: Path) -> None:
     done = Command(tmp_path / "data", {"MODE": "foo", "QUEUE_CAP": "-1"})("repos")
     assert done.code == 1

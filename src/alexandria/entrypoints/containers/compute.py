@@ -11,6 +11,7 @@ from pathlib import Path
 from dependency_injector import containers, providers
 
 from alexandria.adapters.git import DirectorySource, GitSource, SourceLimits
+from alexandria.adapters.pyg import spawn
 from alexandria.adapters.pyg.settings import Device, Method, Node2VecSettings, changed_by
 from alexandria.adapters.system.clock import SystemClock
 from alexandria.adapters.tree_sitter.parser import TreeSitterParser
@@ -25,7 +26,7 @@ def scratch_dir() -> Path:
 
 
 def load_embedder(method: Method, changes: str, training: str, device: Device, threads: int) -> GraphEmbedder:
-    """Import PyTorch, which takes seconds, and make the embedder; meant to run in a thread.
+    """Import PyTorch, or wait for a process that does, which takes seconds, and make the embedder; for a thread.
 
     Args:
         method: How vectors are made.
@@ -34,7 +35,12 @@ def load_embedder(method: Method, changes: str, training: str, device: Device, t
         device: What to train on.
         threads: CPU threads.
     """
-    settings = changed_by(training, Node2VecSettings(method=method, device=device, threads=threads))
+    settings = changed_by(
+        changes, changed_by(training, Node2VecSettings(method=method, device=device, threads=threads))
+    )
+    if (process := spawn.take()) is not None:
+        apart: GraphEmbedder = import_module("alexandria.adapters.pyg.process").ProcessEmbedder(settings, process)
+        return apart
     with collector_paused():
         is_first = "torch" not in sys.modules
         pyg = import_module("alexandria.adapters.pyg.embedder")
@@ -42,7 +48,7 @@ def load_embedder(method: Method, changes: str, training: str, device: Device, t
             # Our program froze what it had loaded. What PyTorch brings is a million values more, that stay as long; in
             # another's program it is not for us to say which values the collector passes over.
             gc.freeze()
-    embedder: GraphEmbedder = pyg.Node2VecEmbedder(changed_by(changes, settings))
+    embedder: GraphEmbedder = pyg.Node2VecEmbedder(settings)
     return embedder
 
 
