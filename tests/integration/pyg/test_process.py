@@ -100,6 +100,23 @@ def test_a_process_that_dies_is_said_and_replaced(opened: Open) -> None:
     assert embedder.embed(RING, seed=0).num_linked == 30
 
 
+def test_an_error_that_cannot_be_sent_ends_the_process_and_is_printed(
+    opened: Open, capfd: pytest.CaptureFixture[str]
+) -> None:
+    embedder = opened(instead_of_training="raise type('Odd', (Exception,), {})('unheard of')")
+    with pytest.raises(EmbedderCrashedError, match="code 1"):
+        embedder.embed(RING, seed=0)
+    assert "unheard of" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("size", [0, 3])
+def test_a_process_that_dies_within_a_message_is_said(opened: Open, size: int) -> None:
+    # 4 is the pipe that the program has made of its stdout; the length of a message takes four bytes.
+    embedder = opened(instead_of_training=f"import os; os.write(4, bytes({size})); os._exit(4)")
+    with pytest.raises(EmbedderCrashedError, match="code 4"):
+        embedder.embed(RING, seed=0)
+
+
 def test_a_process_that_died_while_it_waited_is_said_and_replaced(opened: Open) -> None:
     embedder = opened()
     psutil.Process(pid_of(embedder)).kill()

@@ -103,7 +103,7 @@ class ProcessEmbedder(GraphEmbedder):
     def _next(self) -> tuple[str, Any]:
         try:
             kind, value = self._answers.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # it ended between two messages, or within one
             raise self._crashed() from None
         if kind == program.FAILED:
             raise value

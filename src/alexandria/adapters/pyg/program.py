@@ -40,12 +40,15 @@ def main() -> None:
         with lock:  # trainings of several seeds run in several threads
             answers.send((kind, value))
 
+    code = 0
     try:
         serve(requests, tell)
     except (EOFError, BrokenPipeError):
         pass  # the parent has gone, or wants us gone: there is nobody left to tell
-    finally:
-        os._exit(0)  # Python would look through all of PyTorch first, which takes a second
+    except Exception:  # noqa: BLE001 - the end of this program, as if nobody had caught it
+        traceback.print_exc()
+        code = 1
+    os._exit(code)  # Python would look through all of PyTorch first, which takes a second
 
 
 def serve(requests: Connection, tell: Tell) -> None:
@@ -54,6 +57,7 @@ def serve(requests: Connection, tell: Tell) -> None:
     Raises:
         EOFError: `requests` has ended.
         BrokenPipeError: Nobody reads the answers.
+        pickle.PicklingError: A training raised what cannot be told.
     """
     gc.disable()  # what is loaded stays, and to look through it, now or later, takes a tenth of the time
     try:
