@@ -8,9 +8,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-from alexandria.adapters.pyg import spawn
-from alexandria.adapters.pyg.spawn import TrainingProcess
+if TYPE_CHECKING:
+    from alexandria.adapters.pyg.spawn import TrainingProcess
 
 _UNUSED = ("pydantic.v1", "werkzeug", "yaml")
 """What packages of ours load where they find it, and work without: models of an older kind, a framework and files of
@@ -51,6 +52,8 @@ def _start_training(arguments: Sequence[str]) -> TrainingProcess | None:
     """Start the process that trains for `alexandria index`: PyTorch then loads beside the rest of this program."""
     if arguments[:1] != ["index"] or {"-h", "--help"}.intersection(arguments):
         return None
+    from alexandria.adapters.pyg import spawn  # noqa: PLC0415  # for this command only: the cloud has no PyTorch
+
     try:
         return spawn.start()
     except OSError:

@@ -135,6 +135,7 @@ def test_the_collector_looks_through_nothing_that_was_loaded(empty: Command, sho
     # does, where another one cannot be started.
     program = """
 import gc, sys
+from alexandria.adapters.pyg import spawn
 from alexandria.entrypoints import start
 
 looked_through = []
@@ -142,7 +143,7 @@ looked_through = []
 def no_more_processes():
     raise BlockingIOError("Resource temporarily unavailable")
 
-start.spawn.start = no_more_processes
+spawn.start = no_more_processes
 
 def watch(phase, info):
     if phase == "start":

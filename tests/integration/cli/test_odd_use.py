@@ -100,14 +100,14 @@ def test_index_leaves_pytorch_to_a_process_that_ends_with_it(
         "import atexit, psutil, sys\n"
         "started = []\n"
         "def tell():\n"
-        "    from alexandria.adapters.pyg import spawn\n"
         "    left = [one for one in started if psutil.pid_exists(one.pid)]\n"
         "    print('started, left, PyTorch here:', len(started), len(left), 'torch' in sys.modules, file=sys.stderr)\n"
         "atexit.register(tell)\n"
-        "from alexandria.entrypoints import start\n"
-        "begin = start.spawn.start\n"
-        "start.spawn.start = lambda: started.append(begin()) or started[-1]\n"
-        "start.main()\n"
+        "from alexandria.adapters.pyg import spawn\n"
+        "from alexandria.entrypoints.start import main\n"
+        "begin = spawn.start\n"
+        "spawn.start = lambda: started.append(begin()) or started[-1]\n"
+        "main()\n"
     )
     words = [argument.replace("SHOP", str(shop)) for argument in arguments]
     done = subprocess.run(
