@@ -1,7 +1,7 @@
 """Starting a process that trains, before this one has loaded what it needs itself.
 
 To load PyTorch takes longer than all else that a small repository needs, and a process loads one module at a time.
-Nothing but the standard library is imported here, so that the other process can be on its way first.
+Hardly anything but the standard library is imported here, so that the other process can be on its way first.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import contextlib
 import subprocess
 import sys
 from typing import Final
+
+from alexandria.domain.own_program import own_program
 
 _BOOT: Final = "import sys; sys.path[:] = sys.argv[1:]; from alexandria.adapters.pyg.program import main; main()"
 
@@ -27,10 +29,8 @@ class TrainingProcess:
     """
 
     def __init__(self) -> None:
-        options = ["-I", "-S", *(["-B"] if sys.dont_write_bytecode else [])]
-        paths = [entry for entry in sys.path if isinstance(entry, str)]
         self._process = subprocess.Popen(
-            [sys.executable or "python", *options, "-c", _BOOT, *paths],
+            own_program(_BOOT),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if sys.stderr else subprocess.DEVNULL,

@@ -25,6 +25,7 @@ from typing import Final, Self
 
 from alexandria.adapters.tree_sitter import wire
 from alexandria.domain.imports.facts import ReadStatus, SourceFacts
+from alexandria.domain.own_program import own_program
 from alexandria.ports.source_parser import SourceParserUnavailableError
 
 _BOOT: Final = (
@@ -154,11 +155,9 @@ class WorkerPool:
 
     def _start(self) -> _Worker:
         limits = [str(self._deadline_s), str(self._memory_bytes)]
-        options = ["-I", "-S", *(["-B"] if sys.dont_write_bytecode else [])]
-        command = [sys.executable or "python", *options, "-c", _BOOT, *limits, *filter(_is_text, sys.path)]
         try:
             process = subprocess.Popen(
-                command,
+                own_program(_BOOT, *limits),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 bufsize=0,
@@ -248,7 +247,3 @@ def _widen(pipe: int) -> None:
     if sys.platform == "linux":
         with contextlib.suppress(PermissionError):  # the user has as many pipe pages as an administrator allows
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-
-
-def _is_text(entry: object) -> bool:
-    return isinstance(entry, str)  # importers may put other things on `sys.path`
