@@ -54,8 +54,17 @@ def pid_of(embedder: ProcessEmbedder) -> int:
     return embedder._process.pid
 
 
-def test_vectors_are_those_of_a_training_in_this_process(opened: Open) -> None:
-    settings = Node2VecSettings(epochs=2)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Node2VecSettings(epochs=2),
+        Node2VecSettings(method="prone"),
+        Node2VecSettings(epochs=2, seeds=3, p=0.5, q=2.0),
+        Node2VecSettings(epochs=2, held_out=False, threads=2, edge_weights=((EdgeKind.IMPORT, 2.0),)),
+    ],
+    ids=["default", "prone", "seeds", "weights"],
+)
+def test_vectors_are_those_of_a_training_in_this_process(opened: Open, settings: Node2VecSettings) -> None:
     there, here = opened(settings).embed(RING, seed=5), Node2VecEmbedder(settings).embed(RING, seed=5)
     assert there.vectors.tobytes() == here.vectors.tobytes()
     assert there.report.loss == here.report.loss

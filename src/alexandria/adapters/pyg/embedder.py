@@ -1,4 +1,4 @@
-"""The embedder behind the port. Importing this module imports torch and torch_geometric, which takes 2 to 3 s."""
+"""The embedder behind the port. Importing this module imports torch, which takes 1 to 3 s."""
 
 from __future__ import annotations
 

@@ -19,6 +19,8 @@ from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection
 from typing import Any, Final
 
+from alexandria.adapters.pyg.loading import load_torch
+
 READY: Final = "ready"
 PROGRESS: Final = "progress"
 LOG: Final = "log"
@@ -61,6 +63,7 @@ def serve(requests: Connection, tell: Tell) -> None:
     """
     gc.disable()  # what is loaded stays, and to look through it, now or later, takes a tenth of the time
     try:
+        load_torch()
         embedder = import_module("alexandria.adapters.pyg.embedder")
     except ImportError as error:
         tell(FAILED, error)
