@@ -6,6 +6,8 @@ import contextlib
 import json
 import re
 import signal
+import socket
+import sys
 import threading
 import time
 from http.client import HTTPConnection, HTTPException
@@ -15,6 +17,7 @@ import httpx
 import pytest
 
 from alexandria.domain.job import JobRecord, JobState, Phase
+from alexandria.entrypoints.api.server import _let_nobody_connect
 from integration.api.problems import problem
 from integration.api.running import ADMIN, Cloud, RunningApi, running_api
 from support.qdrant_rest import Fault as VectorFault
@@ -188,10 +191,40 @@ def wait_for_connection(api: RunningApi) -> None:
     assert httpx.get(f"{api.url}/health/live").status_code == 200
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="a filter of Linux")
+def test_who_comes_while_it_stops_listening_gets_no_connection_and_who_has_one_keeps_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = listening.getsockname()
+        with socket.create_connection(address) as early:
+            _let_nobody_connect(listening)
+            with pytest.raises(TimeoutError):
+                socket.create_connection(address, timeout=0.5)
+            early.sendall(b"x")
+            with listening.accept()[0] as accepted:
+                assert accepted.recv(1) == b"x"
+                accepted.sendall(b"y")
+                assert early.recv(1) == b"y"
+            listening.settimeout(0)
+            with pytest.raises(BlockingIOError):
+                listening.accept()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address, timeout=5)
+
+
+# Idle connections are kept for longer than a busy machine lets a client wait for its turn.
+PATIENT = """
+import runpy, sys
+from alexandria.entrypoints.api import server
+server.LINGER_S = 20.0
+sys.argv = ["alexandria", "api", *sys.argv[1:]]
+runpy.run_module("alexandria.entrypoints.start", run_name="__main__")
+"""
+
+
 def test_sigterm_drops_no_request_of_clients_that_go_on_asking(cloud: Cloud) -> None:
     """A client may lose a connection only after it was told so, or before it has one."""
     statuses, dropped = [], []
-    with running_api(cloud.data, cloud.variables()) as api:
+    with running_api(cloud.data, cloud.variables(), [sys.executable, "-c", PATIENT]) as api:
         port = int(api.url.rpartition(":")[2])
 
         def go_on_asking(keep: bool) -> None:

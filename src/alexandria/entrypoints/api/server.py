@@ -10,8 +10,10 @@ import logging
 import os
 import signal
 import socket
+import struct
 import sys
 import threading
+from array import array
 from collections.abc import Iterator
 from http import HTTPStatus
 
@@ -43,6 +45,7 @@ LINGER_S = 1.0
 """Seconds for which idle connections are kept when the process is told to stop: what a client has sent by then is
 answered too, and the answer tells it that there will be no further one on this connection."""
 
+_BPF_RETURN, _SO_ATTACH_FILTER = 0x06, 26  # linux/filter.h, asm-generic/socket.h
 
 FIRST_S = 0.1
 """Seconds for the requests that waited for the start, before the stores are asked whether they let us in: that loads
@@ -171,6 +174,7 @@ class _Server(uvicorn.Server):
         """Close the sockets; whoever has connected by then is taken, where `close` alone would break the connection."""
         waiting: list[socket.socket] = []
         for listening in sockets:
+            _let_nobody_connect(listening)
             with contextlib.suppress(BlockingIOError):
                 while True:
                     waiting.append(listening.accept()[0])
@@ -188,6 +192,19 @@ class _Server(uvicorn.Server):
         until = loop.time() + LINGER_S
         while self.server_state.connections and not self.force_exit and loop.time() < until:  # noqa: ASYNC110  # no event
             await asyncio.sleep(0.02)
+
+
+def _let_nobody_connect(listening: socket.socket) -> None:
+    """Have the system ignore who wants to connect, until the socket is closed and refuses them.
+
+    Else one who connects between the last `accept` and `close` is broken off. It is a filter (socket(7),
+    SO_ATTACH_FILTER) of one instruction that drops every packet; connections that were made before have none.
+    """
+    if sys.platform != "linux":
+        return
+    drop_all = array("B", struct.pack("HBBI", _BPF_RETURN, 0, 0, 0))
+    with contextlib.suppress(OSError):  # some sandboxes have no filters: the moment between the two stays
+        listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 1, drop_all.buffer_info()[0]))
 
 
 async def serve(plane: ControlPlane, listening: socket.socket, *, loopback: bool) -> int:
