@@ -219,6 +219,16 @@ async def test_reading_draws_paths_lazily(shelf: Shelf) -> None:
         assert drawn == ["a.py"]
 
 
+async def test_two_readings_may_take_turns(shelf: Shelf) -> None:
+    files = {f"{folder}/{name}.py": f"{folder}{name}".encode() for folder in ("a", "a/b", "c") for name in "xyz"}
+    shelf.publish(files)
+    async with shelf.open() as tree:
+        there, back = tree.read(sorted(files)), tree.read(sorted(files, reverse=True))
+        pairs = list(zip(there, back, strict=True))
+    assert [pair[0] for pair in pairs] == sorted(files.items())
+    assert [pair[1] for pair in pairs] == sorted(files.items(), reverse=True)
+
+
 async def test_a_path_that_is_not_in_files_raises_key_error(shelf: Shelf) -> None:
     shelf.publish({"a.py": b"a"})
     async with shelf.open() as tree:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Awaitable, Callable
+import inspect
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from alexandria.application.search import (
 )
 from alexandria.domain.errors import InvalidRepoUrlError
 from alexandria.domain.graph import DependencyGraph
+from alexandria.domain.imports import SourceFacts
 from alexandria.domain.job import Phase
 from alexandria.domain.language import Language
 from alexandria.domain.repo_url import LocalRepo, RepoUrl
@@ -142,6 +144,31 @@ async def test_the_collector_rests_while_a_repository_is_read_and_works_again_af
     assert at_work
     assert not any(at_work)
     assert gc.isenabled()
+
+
+class RememberedParser(TreeSitterParser):
+    """Keeps the parsing that it began last."""
+
+    def parse(
+        self, files: Iterable[tuple[str, bytes | None]], *, cancelled: Callable[[], bool] = lambda: False
+    ) -> Generator[SourceFacts]:
+        self.parsing = super().parse(files, cancelled=cancelled)
+        return self.parsing
+
+
+async def test_a_reading_that_fails_has_ended_its_parsers_while_the_error_is_still_held(shop: Path) -> None:
+    parser = RememberedParser(processes=1)
+
+    def listen(step: IndexProgress) -> None:
+        if step.phase is Phase.PARSING:
+            raise KeyError("the listener broke")
+
+    with pytest.raises(KeyError) as held:  # and with it every frame that it passed through
+        await read_code_graph(
+            LocalRepo(shop), source=DirectorySource(), parser=parser, selection=Selection(), progress=listen
+        )
+    assert inspect.getgeneratorstate(parser.parsing) == inspect.GEN_CLOSED
+    assert held.value.args == ("the listener broke",)
 
 
 async def test_globs_that_match_nothing_are_told(shop: Path) -> None:

@@ -55,6 +55,17 @@ def test_names_that_only_look_like_copies_stay(own: str) -> None:
     assert left_out("src/a.py", "sub/go.mod", "requirements/modules.txt", own) == set()
 
 
+PARTS = [".git", "node_modules", "vendor", "github.com", "site-packages", "python3.11", "venv", "a", "b.py", ".venv"]
+LAST = ["a.py", "go.mod", "pyvenv.cfg", "modules.txt", "autoload.php", "xgo.mod", "vendor", ".git"]
+
+
+@settings(max_examples=300)
+@given(paths=st.lists(st.tuples(st.lists(st.sampled_from(PARTS), max_size=4), st.sampled_from(LAST)), max_size=8))
+def test_a_glob_that_matches_nothing_changes_nothing(paths: list[tuple[list[str], str]]) -> None:
+    every = {"/".join([*parts, name]) for parts, name in paths}
+    assert Selection().select(every) == Selection(include=("no/such",)).select(every)
+
+
 def test_a_virtual_environment_is_known_by_its_file_under_any_name() -> None:
     assert left_out("my/pyvenv.cfg", "my/lib/a.py", "mine/a.py") == {"my/pyvenv.cfg", "my/lib/a.py"}
 

@@ -8,7 +8,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TypeVar
@@ -273,34 +273,37 @@ def _read_tree(
     sizes = {path: tree.files[path] for path in languages}
     total = sum(sizes.values())
     not_read: dict[str, ReadStatus] = {}
-    facts: list[SourceFacts] = []
-    seen_bytes = reported_bytes = 0
     parsable = [path for path in languages if sizes[path] <= parser.max_file_bytes]
     too_large = (
         SourceFacts(path, language, ReadStatus.TOO_LARGE)
         for path, language in languages.items()
         if sizes[path] > parser.max_file_bytes
     )
-    for file in chain(too_large, parser.parse(tree.read(parsable), cancelled=cancelled)):
-        facts.append(file)
-        seen_bytes += sizes[file.path]
-        if file.status is not ReadStatus.READ:
-            not_read[file.path] = file.status
-        if seen_bytes - reported_bytes >= total / _REPORTS_OF_PARSING:  # files come faster than anybody looks
-            reported_bytes = seen_bytes
-            progress(IndexProgress(Phase.PARSING, seen_bytes / total if total else 1.0, f"{len(facts):,} files"))
-    progress(IndexProgress(Phase.PARSING, 1.0, f"{len(facts):,} files"))
-    facts.sort(key=lambda file: file.path)  # the parser's order depends on its workers, the graph must not
-    repo_tree = _with_manifests(RepoTree(paths), tree, set(languages.values()))
+
+    def counted(facts: Iterator[SourceFacts]) -> Iterator[SourceFacts]:
+        seen_bytes = reported_bytes = 0
+        for seen, file in enumerate(facts, start=1):
+            seen_bytes += sizes[file.path]
+            if file.status is not ReadStatus.READ:
+                not_read[file.path] = file.status
+            if seen_bytes - reported_bytes >= total / _REPORTS_OF_PARSING:  # files come faster than anybody looks
+                reported_bytes = seen_bytes
+                progress(IndexProgress(Phase.PARSING, seen_bytes / total if total else 1.0, f"{seen:,} files"))
+            yield file
+        progress(IndexProgress(Phase.PARSING, 1.0, f"{len(languages):,} files"))
+
     explained: list[FileOutcome] = []
 
-    def outcomes() -> Iterator[FileOutcome]:
-        for outcome in resolve_imports(repo_tree, facts):
+    def outcomes(facts: Iterator[SourceFacts]) -> Iterator[FileOutcome]:
+        first = next(facts)  # from now on the parsers are at work, and reading the manifests delays none of them
+        repo_tree = _with_manifests(RepoTree(paths), tree, set(languages.values()))
+        for outcome in resolve_imports(repo_tree, chain([first], facts)):
             if outcome.path == explain:
                 explained.append(outcome)
             yield outcome
 
-    graph = DependencyGraph.from_outcomes(languages, outcomes())
+    with closing(parser.parse(tree.read(parsable), cancelled=cancelled)) as parsed:
+        graph = DependencyGraph.from_outcomes(languages, outcomes(counted(chain(parsed, too_large))))
     return CodeGraph(
         commit=tree.commit,
         dirty=tree.dirty,

@@ -124,7 +124,9 @@ class DependencyGraph:
                 raise InvalidGraphError(f"an edge ends at {error.args[0]!r}, which is not a file of it") from None
             if a != b:
                 pair = a * n + b
-                best[pair] = min(best.get(pair, kind), kind)
+                known = best.get(pair)
+                if known is None or kind < known:
+                    best[pair] = int(kind)  # of members of an enum NumPy makes an array slowly
         flat = np.array(sorted(best), dtype=np.int64)
         return cls(
             files=files,
@@ -152,7 +154,7 @@ class DependencyGraph:
                     tally[outcome.resolved] += 1
                 if outcome.resolved is Resolved.UNRESOLVED:
                     unresolved.append(UnresolvedImport(file.path, outcome.line, outcome.specifier, outcome.reason))
-                edges.extend((file.path, target, outcome.kind) for target in outcome.targets if target in languages)
+                edges += [(file.path, target, outcome.kind) for target in outcome.targets if target in languages]
         counts = ImportCounts(
             inside=tally[Resolved.INSIDE],
             external=tally[Resolved.EXTERNAL],

@@ -33,6 +33,6 @@ EXTENSIONS: dict[str, Language] = {
 
 def language_of(path: str) -> Language | None:
     """Return the language of a file by its extension (case matters), or None if it is not source."""
-    name = path[path.rfind("/") + 1 :]
-    dot = name.rfind(".")
-    return EXTENSIONS.get(name[dot:]) if dot > 0 else None
+    dot = path.rfind(".")
+    language = EXTENSIONS.get(path[dot:])
+    return None if language is None or path[:dot].endswith("/") or dot == 0 else language

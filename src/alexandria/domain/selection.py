@@ -35,6 +35,7 @@ _BY_NAME = frozenset(
     }
 )
 _IN_VENDOR = ("modules.txt", "vendor.json", "autoload.php")
+_SIGNS = ("pyvenv.cfg\n", "go.mod\n", *[f"{name}\n" for name in _IN_VENDOR], "vendor/github.com/", "site-packages")
 _INSTALLED = re.compile(r"(?:.*/)?(?:python3\.\d+|Lib)/site-packages(?=/)", re.DOTALL)
 
 
@@ -67,12 +68,14 @@ class Selection:
         included = _matcher(self.include)
         excluded = _matcher(self.exclude)
         if included is None and excluded is None:
-            return frozenset([path for path in every if not copies.hold(path)])
+            if not copies.may_be_there:
+                return every
+            return frozenset([path for path in every if not copies.hold(path.rpartition("/")[0])])
         return frozenset(
             path
             for path in every
             if not (excluded and excluded.fullmatch(path))
-            and (not copies.hold(path) or (included is not None and included.fullmatch(path)))
+            and (not copies.hold(path.rpartition("/")[0]) or (included is not None and included.fullmatch(path)))
         )
 
     def unmatched(self, paths: Iterable[str]) -> tuple[str, ...]:
@@ -86,17 +89,20 @@ class Selection:
 
 
 class _Copies:
-    """The directories that the rules leave out."""
+    """The directories that the rules leave out.
+
+    Attributes:
+        may_be_there: Whether there is something to leave out; most repositories have nothing.
+    """
 
     def __init__(self, paths: frozenset[str]) -> None:
-        self._marked = set(_marked(paths))
+        self._marked = set(_marked(paths)) if _may_be_marked(paths) else set()
+        parts = (part for directory in {path.rpartition("/")[0] for path in paths} for part in directory.split("/"))
+        self.may_be_there = bool(self._marked) or not _BY_NAME.isdisjoint(parts)
         self._known: dict[str, bool] = {"": False, "/": False}
 
-    def hold(self, path: str) -> bool:
-        """Whether a file lies in one of them, at any depth."""
-        directory = path.rpartition("/")[0]
-        if (known := self._known.get(directory)) is not None:
-            return known
+    def hold(self, directory: str) -> bool:
+        """Whether a directory is one of them, or lies in one at any depth."""
         below = []
         while directory not in self._known:
             below.append(directory)
@@ -106,6 +112,12 @@ class _Copies:
             held = held or basename(lower) in _BY_NAME or lower in self._marked
             self._known[lower] = held
         return held
+
+
+def _may_be_marked(paths: Iterable[str]) -> bool:
+    # One search through the text of all paths takes a tenth of the time of looking at each.
+    text = "\n".join([*paths, ""])
+    return any(sign in text for sign in _SIGNS)
 
 
 def _marked(paths: Iterable[str]) -> Iterator[str]:

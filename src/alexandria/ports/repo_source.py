@@ -77,7 +77,7 @@ class SourceTree(Protocol):
         """Yield (path, content) in the order asked; draws from `paths` lazily.
 
         Plain, because it is consumed off the event loop next to the parser. Not for two threads at
-        once. At most one file's content is held.
+        once; in one, several readings may take turns. At most one file's content is held.
 
         Args:
             paths: Keys of `files`.

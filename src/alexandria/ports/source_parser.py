@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import Protocol
 
 from alexandria.domain.errors import AlexandriaError
@@ -39,14 +39,14 @@ class SourceParser(Protocol):
         files: Iterable[tuple[str, bytes | None]],
         *,
         cancelled: Callable[[], bool] = lambda: False,
-    ) -> Iterator[SourceFacts]:
+    ) -> Generator[SourceFacts]:
         """Yield the facts of every file, one for each, in no promised order.
 
         `files` is drawn from lazily and a bounded number of bytes is held at once, so a repository
         never lies in memory whole. No content makes it raise: what cannot be read, or is over the
         size limit, or is a generated bundle, comes back with that status and without imports, and
         a file with syntax errors comes back with what could be read. Files are independent: one
-        that kills or hangs its parser costs only itself.
+        that kills or hangs its parser costs only itself. Closing the generator ends what it started.
 
         Args:
             files: (path, content) of source files: `language_of(path)` is not None. Content None

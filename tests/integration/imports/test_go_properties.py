@@ -261,7 +261,7 @@ def test_resolution_never_raises_and_answers_every_import(
             tuple(names),
             tuple(names),
         )
-        for path, (imports, package, names, status) in sources.items()
+        for path, (imports, package, names, status) in sorted(sources.items())
     ]
     tree = RepoTree(frozenset([*manifests, *sources]))
     assert wanted_manifests(tree) == set(manifests)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from alexandria.adapters.tree_sitter.javascript import read
 from alexandria.domain.imports import RepoTree, Resolved, SourceFacts, javascript
 from alexandria.domain.imports.facts import ImportForm, ImportStatement
+from alexandria.domain.imports.javascript.files import join
 from alexandria.domain.language import Language, language_of
 from support.repos import edges_of, outcomes_of
 
@@ -171,8 +172,7 @@ def test_resolution_never_raises_and_means_only_files_of_the_repository(
         tree = RepoTree(tree.paths, {**tree.manifests, **{path: manifests.get(path, "") for path in wanted}})
     forms = list(ImportForm)
     statements = tuple(ImportStatement(i + 1, s, forms[i % len(forms)]) for i, s in enumerate(specifiers))
-    facts = [SourceFacts(importer, Language.TYPESCRIPT, imports=statements)]
-    (file,) = javascript.resolve(tree, facts)
+    file = javascript.resolver(tree)(SourceFacts(importer, Language.TYPESCRIPT, imports=statements))
     assert [(outcome.line, outcome.specifier) for outcome in file.outcomes] == [
         (s.line, s.specifier) for s in statements
     ]
@@ -180,6 +180,69 @@ def test_resolution_never_raises_and_means_only_files_of_the_repository(
         assert set(outcome.targets) <= tree.paths
         assert bool(outcome.targets) == (outcome.resolved is Resolved.INSIDE)
         assert outcome.reason
+
+
+PLACES = ["", "a", "a/b", "a/c", "d", "d/e/f"]
+NAMED = st.sampled_from(["p", "q", "@s/p"])
+LINKS = st.sampled_from(["1", "file:../b", "link:./x", "workspace:q@*"])
+
+
+@settings(max_examples=200)
+@given(
+    packages=st.dictionaries(
+        st.sampled_from(PLACES),
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "name": NAMED,
+                "exports": st.sampled_from(["./x.js", {"./x": "./x.js", "./*": "./*"}]),
+                "imports": st.just({"#x": "./x.js"}),
+                "workspaces": st.just(["a/*", "d/**"]),
+                "dependencies": st.dictionaries(NAMED, LINKS),
+            },
+        ),
+    ),
+    configurations=st.dictionaries(
+        st.sampled_from(PLACES),
+        st.sampled_from(["alias: { p: './x.js', '@': '.' }", "modules: ['b', 'e/f']", "plugins: []"]),
+    ),
+    sources=st.sets(st.sampled_from([f"{place}/{name}".lstrip("/") for place in PLACES for name in ("x.js", "y.ts")])),
+    specifiers=st.lists(
+        st.sampled_from(["p", "p/x", "q", "@s/p", "@/x", "#x", "./x", "..", "x", "raw!./x", "./x?raw", "y/z!p"]),
+        min_size=1,
+        max_size=6,
+    ),
+)
+def test_what_a_specifier_means_does_not_depend_on_what_was_asked_before(
+    packages: dict[str, dict[str, object]], configurations: dict[str, str], sources: set[str], specifiers: list[str]
+) -> None:
+    manifests = {f"{place}/package.json".lstrip("/"): json.dumps(content) for place, content in packages.items()}
+    manifests |= {f"{place}/webpack.config.js".lstrip("/"): text for place, text in configurations.items()}
+    importers = [f"{place}/main.{extension}".lstrip("/") for place in PLACES for extension in ("js", "d.ts")]
+    tree = RepoTree(frozenset({*manifests, *sources, *importers}), manifests)
+    statements = tuple(ImportStatement(1, specifier) for specifier in specifiers)
+    shared = javascript.resolver(tree)
+    for importer in importers:
+        facts = SourceFacts(importer, Language.JAVASCRIPT, imports=statements)
+        assert shared(facts) == javascript.resolver(tree)(facts)
+
+
+@settings(max_examples=300)
+@given(
+    directory=st.lists(st.sampled_from(["a", "b.c", ".d"]), max_size=3).map("/".join),
+    relative=st.lists(st.sampled_from(["a", ".", "..", "", ".d", "x.js"]), min_size=1, max_size=4).map("/".join),
+)
+def test_a_relative_path_is_joined_as_the_system_would(directory: str, relative: str) -> None:
+    normal = posixpath.normpath(f"/root/{directory}/{relative}" if relative else f"/root/{directory}")
+    inside = not posixpath.relpath(f"/root/{directory}/{relative}", "/root").startswith("..")
+    climbed = any(
+        posixpath.relpath(f"/root/{directory}/{'/'.join(relative.split('/')[:i])}", "/root").startswith("..")
+        for i in range(1, len(relative.split("/")) + 1)
+    )
+    if inside and not climbed:
+        assert join(directory, relative) == normal.removeprefix("/root").lstrip("/")
+    else:
+        assert join(directory, relative) is None
 
 
 @settings(max_examples=100)

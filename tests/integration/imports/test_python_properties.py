@@ -220,8 +220,9 @@ def test_resolution_never_raises_and_answers_every_import(
 ) -> None:
     tree = RepoTree(frozenset([*(f.path for f in facts), *others, *manifests]), manifests)
     found = list(resolve_imports(tree, facts))
-    assert [file.path for file in found] == [file.path for file in facts]
-    for file, outcome in zip(facts, found, strict=True):
+    ordered = sorted(facts, key=lambda file: file.path)
+    assert [file.path for file in found] == [file.path for file in ordered]
+    for file, outcome in zip(ordered, found, strict=True):
         assert {o.line for o in outcome.outcomes} == {i.line for i in file.imports}
         for one in outcome.outcomes:
             assert set(one.targets) <= tree.paths

@@ -77,7 +77,7 @@ def test_no_process_is_left_when_the_caller_stops_taking() -> None:
     facts = TreeSitterParser(processes=2).parse(many())
     next(facts)
     assert len(my_children()) > len(before)
-    facts.close()  # type: ignore[attr-defined]  # the port says Iterator; this one is a generator
+    facts.close()
     assert my_children() == before
 
 

@@ -73,7 +73,7 @@ class _Sizes(Mapping[str, int]):
 
     def __init__(self, root: Path, sizes: Mapping[str, int]) -> None:
         self._root = root
-        self._sizes = dict(sorted(sizes.items()))
+        self._sizes = {path: sizes[path] for path in sorted(sizes)}
 
     def __getitem__(self, path: str) -> int:
         size = self._sizes[path]
@@ -132,7 +132,7 @@ def walk_folder(root: Path, limits: SourceLimits, stopped: threading.Event) -> L
             continue
         for name, entry in entries.items():
             path = prefix + name
-            if not listing.takes(path):
+            if not listing.takes(path, below=len(prefix)):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 waiting.append(f"{path}/")
@@ -201,22 +201,30 @@ if sys.platform != "win32":
                 self._descriptor = os.open(path, self._flags)
             except OSError as error:
                 raise RepoSourceError(f"{one_line(str(path))} can no longer be read: {error.strerror}") from error
-            self._opened: list[tuple[bytes, int]] = []  # the directories of the last path, the outermost first
+            self._opened: list[tuple[str, int]] = []  # the directories of the last path, the outermost first
+            self._folder = ""  # what they are together
 
         def open_file(self, path: str) -> int:
-            *folders, name = path.encode().split(b"/")
+            folder, _, name = path.rpartition("/")
             with self._lock:  # once closed, the number may stand for anybody's directory
                 if self._closed:
                     raise RepoSourceError("the directory was closed")
-                common = 0
-                for (opened, _), part in zip(self._opened, folders, strict=False):
-                    if opened != part:
-                        break
-                    common += 1
-                self._close_below(common)
-                for part in folders[common:]:
-                    self._opened.append((part, os.open(part, self._flags, dir_fd=self._innermost())))
-                return os.open(name, _FILE_FLAGS, dir_fd=self._innermost())
+                if folder != self._folder:
+                    self._enter(folder)
+                return os.open(name.encode(), _FILE_FLAGS, dir_fd=self._innermost())
+
+        def _enter(self, folder: str) -> None:
+            self._folder = "/"  # none, should one of them not open
+            folders = folder.split("/") if folder else []
+            common = 0
+            for (opened, _), part in zip(self._opened, folders, strict=False):
+                if opened != part:
+                    break
+                common += 1
+            self._close_below(common)
+            for part in folders[common:]:
+                self._opened.append((part, os.open(part.encode(), self._flags, dir_fd=self._innermost())))
+            self._folder = folder
 
         def close(self) -> None:
             with self._lock:

@@ -38,11 +38,12 @@ class Listing:
         path = name.decode("utf-8", "surrogateescape")
         return path if self.takes(path) else None
 
-    def takes(self, path: str) -> bool:
+    def takes(self, path: str, *, below: int = 0) -> bool:
         """Count one more entry and say whether it stays.
 
         Args:
             path: Its path; bytes that are not UTF-8 are spelled as `surrogateescape` spells them.
+            below: Length of the directory at its start, with the slash, that was taken before.
 
         Raises:
             RepoLimitError: There are more entries than a repository may have.
@@ -53,22 +54,23 @@ class Listing:
                 f"the repository has more than {self._limits.files:,} files: raise the limit `files`, or index a part",
                 limit="files",
             )
-        reason = self._reason_to_skip(path)
+        reason = self._reason_to_skip(path, below)
         if reason:
             self.skip(reason)
         return not reason
 
-    def _reason_to_skip(self, path: str) -> str:
+    def _reason_to_skip(self, path: str, below: int) -> str:
         length = len(path) if path.isascii() else len(path.encode("utf-8", "surrogateescape"))
         if length > self._limits.path_length:
             return "path_too_long"
-        if not path.isprintable():  # a fast look first: nearly all names are
-            if _NOT_UTF8.search(path):
+        new = path[below:]
+        if not new.isprintable():  # a fast look first: nearly all names are
+            if _NOT_UTF8.search(new):
                 return "name_not_utf8"
-            if _CONTROL.search(path):
+            if _CONTROL.search(new):
                 return "control_character"
-        around = f"/{path}/"
-        if ("/." in around or "//" in around) and any(part.lower() in _NO_NAMES for part in path.split("/")):
+        around = f"/{new}/"
+        if ("/." in around or "//" in around) and any(part.lower() in _NO_NAMES for part in new.split("/")):
             return "unsafe_name"
         return ""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Final
 
 from alexandria.adapters.tree_sitter import wire
@@ -60,7 +60,7 @@ class TreeSitterParser(SourceParser):
         files: Iterable[tuple[str, bytes | None]],
         *,
         cancelled: Callable[[], bool] = lambda: False,
-    ) -> Iterator[SourceFacts]:
+    ) -> Generator[SourceFacts]:
         """See the port. Answers come batch by batch as the workers finish."""
         answered: deque[SourceFacts] = deque()
         drawn = self._batches(files, answered, cancelled)

@@ -1,12 +1,12 @@
 """From import statement to file, by the rules of each language.
 
-Each language module has the same two functions:
+Each language module has two functions, pure, which never raise, whatever the files and manifests hold:
 
 - `wanted_manifests(tree) -> set[str]`: paths of `tree.paths` whose text it needs and that are not in
   `tree.manifests` yet. Asked again after each round, until it answers nothing (a `tsconfig.json` may
   extend another file).
-- `resolve(tree, facts) -> Iterator[FileOutcome]`: one for each of `facts`, in order. Pure, and never
-  raises, whatever the files and manifests hold.
+- `resolve(tree, facts) -> Iterator[FileOutcome]`: one for each of `facts`, in order; or, where what a file says
+  changes nothing for the others, `resolver(tree) -> Callable[[SourceFacts], FileOutcome]`.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ __all__ = [
     "wanted_manifests",
 ]
 
-Resolver = Callable[[RepoTree, Sequence[SourceFacts]], Iterator[FileOutcome]]
-
+ResolveAll = Callable[[RepoTree, Sequence[SourceFacts]], Iterator[FileOutcome]]
+ResolveOne = Callable[[SourceFacts], FileOutcome]
 
 _RULES = {
     Language.PYTHON: "python",
@@ -44,6 +44,7 @@ _RULES = {
     Language.JAVA: "java",
     Language.GO: "go",
 }
+_ONE_BY_ONE = frozenset({"javascript"})  # these modules have a `resolver`
 
 
 def wanted_manifests(tree: RepoTree, languages: Iterable[Language] = tuple(Language)) -> set[str]:
@@ -62,19 +63,27 @@ def _rules(name: str) -> ModuleType:
     return import_module(f"{__name__}.{name}")
 
 
-def resolve_imports(tree: RepoTree, facts: Sequence[SourceFacts]) -> Iterator[FileOutcome]:
+def resolve_imports(tree: RepoTree, facts: Iterable[SourceFacts]) -> Iterator[FileOutcome]:
     """Resolve every import of every file.
 
     Args:
         tree: The repository; its manifests must be complete (`wanted_manifests` is empty).
-        facts: The parsed files, in any order, any languages.
+        facts: The parsed files, in any order, any languages; may still be coming.
 
     Yields:
-        One outcome a file, grouped by language, in the order of `facts` within a language.
+        One outcome a file: of JavaScript and TypeScript as soon as the file is drawn; of the others when all are there,
+        grouped by language and sorted by path. What they say does not depend on the order of `facts`.
     """
-    by_rules: dict[str, list[SourceFacts]] = {}
+    resolvers: dict[str, ResolveOne] = {}
+    together: dict[str, list[SourceFacts]] = {}
     for file in facts:
-        by_rules.setdefault(_RULES[file.language], []).append(file)
-    for name, files in by_rules.items():
-        resolve: Resolver = _rules(name).resolve
-        yield from resolve(tree, files)
+        name = _RULES[file.language]
+        if name not in _ONE_BY_ONE:
+            together.setdefault(name, []).append(file)
+            continue
+        if name not in resolvers:
+            resolvers[name] = _rules(name).resolver(tree)
+        yield resolvers[name](file)
+    for name, files in together.items():
+        resolve: ResolveAll = _rules(name).resolve
+        yield from resolve(tree, sorted(files, key=lambda file: file.path))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable
 
 from alexandria.domain.imports.facts import SourceFacts
 from alexandria.domain.imports.javascript.bundlers import is_bundler_config
@@ -37,10 +37,6 @@ def _is_manifest(name: str) -> bool:
     return is_configuration or name in _NAMES or is_bundler_config(name)
 
 
-def resolve(tree: RepoTree, facts: Sequence[SourceFacts]) -> Iterator[FileOutcome]:
-    """Resolve the imports of JavaScript and TypeScript files; one outcome a file, in order, never raises."""
-    if not facts:
-        return
-    resolver = Resolver(tree)
-    for file in facts:
-        yield resolver.outcome(file)
+def resolver(tree: RepoTree) -> Callable[[SourceFacts], FileOutcome]:
+    """Return what resolves the imports of a JavaScript or TypeScript file of `tree`; it never raises."""
+    return Resolver(tree).outcome

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterable
+from functools import cached_property
 
 SOURCE_EXTENSIONS = (".ts", ".tsx", ".js", ".jsx", ".mts", ".cts", ".mjs", ".cjs")
 _DECLARATIONS = (".d.ts", ".d.mts", ".d.cts")
@@ -37,6 +38,8 @@ _MAX_ALTERNATIVES = 64
 
 def join(directory: str, relative: str) -> str | None:
     """Return the normal form of `directory/relative`, or None when it climbs out of the repository."""
+    if relative.startswith("./") and "/." not in relative and "//" not in relative and not relative.endswith("/"):
+        return directory + relative[1:] if directory else relative[2:]  # what most imports look like
     parts = directory.split("/") if directory else []
     for part in relative.split("/"):
         if part == "..":
@@ -169,14 +172,19 @@ class FileIndex:
 
     def __init__(self, paths: frozenset[str]) -> None:
         self.paths = paths
-        holders = {path.rpartition("/")[0] for path in paths}
-        self.directories = set(holders)
+        self.tried: list[str] | None = None
+
+    @cached_property
+    def directories(self) -> set[str]:
+        """Every directory with a file in or below it; "" is the root of the repository."""
+        holders = {path.rpartition("/")[0] for path in self.paths}
+        found = set(holders)
         for holder in holders:
             directory = parent(holder)
-            while directory not in self.directories:
-                self.directories.add(directory)
+            while directory not in found:
+                found.add(directory)
                 directory = parent(directory)
-        self.tried: list[str] | None = None
+        return found
 
     def has(self, path: str) -> bool:
         """Say whether there is a file of exactly this path."""

@@ -111,6 +111,11 @@ class Packages:
         packages._by_name.pop("", None)
         return packages
 
+    @cached_property
+    def share_names(self) -> bool:
+        """Whether two packages have one name."""
+        return any(len(packages) > 1 for packages in self._by_name.values())
+
     def enclosing(self, directory: str) -> tuple[Package, ...]:
         """Return the packages that `directory` lies in, the innermost first."""
         if directory not in self._enclosing:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import NamedTuple, Self
 
 from alexandria.domain.imports.facts import ImportForm, ImportStatement, SourceFacts
@@ -45,18 +46,27 @@ class Answer(NamedTuple):
 
 
 class _Importer(NamedTuple):
-    """Everything of an importing file that changes what its specifiers mean; `key` names it all."""
+    """Everything of an importing file that changes what its specifiers mean.
+
+    Attributes:
+        directory: Where it lies.
+        declaration: Whether it is a `.d.ts` file or its kin.
+        configs: The configurations that hold for it.
+        key: Names all these.
+        name_key: Names what changes the meaning of specifiers that are no paths; many directories share it.
+    """
 
     directory: str
     declaration: bool
     configs: tuple[TsConfig, ...]
     key: tuple[str, ...]
+    name_key: tuple[str, ...]
 
     @classmethod
-    def of(cls, path: str, configs: tuple[TsConfig, ...]) -> Self:
+    def of(cls, path: str, configs: tuple[TsConfig, ...], territory: Callable[[str], str]) -> Self:
         directory, declaration = parent(path), is_declaration(path)
-        key = (directory, "declaration" if declaration else "", *[config.path for config in configs])
-        return cls(directory, declaration, configs, key)
+        rest = ("declaration" if declaration else "", *[config.path for config in configs])
+        return cls(directory, declaration, configs, (directory, *rest), (territory(directory), *rest))
 
 
 class Resolver:
@@ -66,8 +76,13 @@ class Resolver:
         self._files = FileIndex(tree.paths)
         self._packages = Packages.read(tree.manifests)
         self._configs = TsConfigs(tree.manifests, self.package_config, tree.paths)
-        self._bundlers = Bundlers.read(tree.manifests, self._files.directories)
+        self._manifests = tree.manifests
         self._answers: dict[tuple[str, bool, tuple[str, ...]], Answer] = {}
+        self._territories: dict[str, str] = {}
+
+    @cached_property
+    def _bundlers(self) -> Bundlers:
+        return Bundlers.read(self._manifests, self._files.directories)
 
     # -- files ---------------------------------------------------------------------------------------------------
 
@@ -75,8 +90,27 @@ class Resolver:
         """Resolve every import of one file."""
         if not facts.imports:
             return FileOutcome(facts.path)
-        importer = _Importer.of(facts.path, self._configs.for_file(facts.path))
+        importer = _Importer.of(facts.path, self._configs.for_file(facts.path), self._territory)
         return FileOutcome(facts.path, tuple([self._outcome(statement, importer) for statement in facts.imports]))
+
+    def _territory(self, directory: str) -> str:
+        """Return the directory around `directory` in which every name means the same.
+
+        That is the nearest one with a package or with a configuration of a bundler. Where two packages have one
+        name, the nearer of them is meant, and each directory stands for itself.
+        """
+        if self._packages.share_names:
+            return directory
+        below = []
+        while directory not in self._territories:
+            if not directory or directory in self._packages.by_directory or directory in self._bundlers.by_directory:
+                self._territories[directory] = directory
+                break
+            below.append(directory)
+            directory = parent(directory)
+        found = self._territories[directory]
+        self._territories.update(dict.fromkeys(below, found))
+        return found
 
     def _outcome(self, statement: ImportStatement, importer: _Importer) -> Outcome:
         if statement.form is ImportForm.COMPUTED:
@@ -99,7 +133,8 @@ class Resolver:
 
     def answer(self, specifier: str, importer: _Importer, *, required: bool) -> Answer:
         """Return what `specifier` means in a file like `importer`."""
-        key = (specifier, required, importer.key)
+        is_name = specifier[:1] != "." and "!" not in specifier
+        key = (specifier, required, importer.name_key if is_name else importer.key)
         known = self._answers.get(key)
         if known is None:
             known = self._resolve(specifier, importer, required)
@@ -117,7 +152,7 @@ class Resolver:
         if "!" in name and not name.startswith("data:"):  # webpack's `loader!file`
             name = name.rpartition("!")[2]
         answer = self._named(name, importer, required)
-        if answer.resolved in {Resolved.UNRESOLVED, Resolved.EXTERNAL} and "?" in name:
+        if "?" in name and answer.resolved in {Resolved.UNRESOLVED, Resolved.EXTERNAL}:
             name = name.partition("?")[0]
             answer = self._named(name, importer, required)
         return answer

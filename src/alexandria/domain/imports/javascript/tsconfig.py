@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from alexandria.domain.imports.javascript import jsonc
-from alexandria.domain.imports.javascript.files import Glob, ancestors, join, parent, within
+from alexandria.domain.imports.javascript.files import Glob, join, parent, within
 
 # Frameworks that generate the configuration that the project's own one extends: their documented defaults.
 _GENERATED: dict[str, dict[str, list[str]]] = {
@@ -120,7 +120,6 @@ class TsConfigs:
         self._configs: dict[str, TsConfig] = {}
         self._inheriting: dict[str, tuple[dict[str, _Option], dict[str, _Option]]] = {}
         self._referred: dict[str, list[TsConfig]] = {}
-        self._nearest: dict[str, str | None] = {}
 
     def extended(self, path: str) -> list[str]:
         """Return the files that the configuration `path` extends, in order, as far as they are in the repository."""
@@ -176,20 +175,21 @@ class TsConfigs:
         return self._referred[config.path]
 
     def _nearest_path(self, directory: str) -> str | None:
-        found = None
-        unknown = []
-        for ancestor in ancestors(directory):
-            if ancestor in self._nearest:
-                found = self._nearest[ancestor]
-                break
-            unknown.append(ancestor)
-            prefix = ancestor + "/" if ancestor else ""
-            names = (prefix + "tsconfig.json", prefix + "jsconfig.json")
-            found = next((name for name in names if name in self._manifests), None)
-            if found is not None:
-                break
-        self._nearest.update(dict.fromkeys(unknown, found))
+        below = []
+        while directory not in self._nearest:
+            below.append(directory)
+            directory = parent(directory)
+        found = self._nearest[directory]
+        self._nearest.update(dict.fromkeys(below, found))
         return found
+
+    @cached_property
+    def _nearest(self) -> dict[str, str | None]:
+        """For each directory that was asked about, the configuration that holds in it; at first those that have one."""
+        nearest: dict[str, str | None] = {"": None}
+        for name in ("jsconfig.json", "tsconfig.json"):  # where both lie the second holds
+            nearest.update({parent(path): path for path in self._manifests if path[path.rfind("/") + 1 :] == name})
+        return nearest
 
     def in_directory(self, directory: str) -> list[TsConfig]:
         """Return every configuration that lies in `directory`, whatever its name."""
