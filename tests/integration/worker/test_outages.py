@@ -78,6 +78,13 @@ class Site:
             await self.time.run(1.0)
             await asyncio.sleep(0.001)  # for the threads of the job
 
+    async def until_said(self, status: WorkerStatus) -> None:
+        """Let time pass until the worker says `status`: that a job has ended is known a moment before `Idle`."""
+        async with asyncio.timeout(60.0):
+            while await self.library.worker_status() != status:
+                await self.time.run(1.0)
+                await asyncio.sleep(0.001)
+
 
 @pytest.fixture
 async def rest() -> AsyncIterator[RestServer]:
@@ -132,7 +139,7 @@ async def test_idle_worker_asks_seldom_in_an_outage_and_works_after(
             await site.library.submit(URL)
             await site.until_ended(1)
             assert [record.status for record in await site.library.job_history()] == [JobState.COMPLETE]
-            assert await site.library.worker_status() == WorkerStatus.idle()
+            await site.until_said(WorkerStatus.idle())
         assert await site.library.worker_status() == WorkerStatus.offline()
 
 
