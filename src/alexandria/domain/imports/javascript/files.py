@@ -6,6 +6,9 @@ import fnmatch
 import re
 from collections.abc import Iterable
 from functools import cached_property
+from typing import TypeVar
+
+ValueT = TypeVar("ValueT")
 
 SOURCE_EXTENSIONS = (".ts", ".tsx", ".js", ".jsx", ".mts", ".cts", ".mjs", ".cjs")
 _DECLARATIONS = (".d.ts", ".d.mts", ".d.cts")
@@ -62,6 +65,17 @@ def ancestors(directory: str) -> Iterable[str]:
         yield directory
         directory = parent(directory)
     yield ""
+
+
+def climb(known: dict[str, ValueT], directory: str) -> ValueT:
+    """Return what `known`, which has the root "", says of the nearest directory around; for those below it is added."""
+    below = []
+    while directory not in known:
+        below.append(directory)
+        directory = parent(directory)
+    found = known[directory]
+    known.update(dict.fromkeys(below, found))
+    return found
 
 
 def within(path: str, directory: str) -> bool:

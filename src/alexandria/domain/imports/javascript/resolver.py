@@ -13,6 +13,7 @@ from alexandria.domain.imports.javascript.bundlers import Bundlers
 from alexandria.domain.imports.javascript.files import (
     SOURCE_EXTENSIONS,
     FileIndex,
+    climb,
     is_declaration,
     join,
     parent,
@@ -78,7 +79,6 @@ class Resolver:
         self._configs = TsConfigs(tree.manifests, self.package_config, tree.paths)
         self._manifests = tree.manifests
         self._answers: dict[tuple[str, bool, tuple[str, ...]], Answer] = {}
-        self._territories: dict[str, str] = {}
 
     @cached_property
     def _bundlers(self) -> Bundlers:
@@ -101,16 +101,11 @@ class Resolver:
         """
         if self._packages.share_names:
             return directory
-        below = []
-        while directory not in self._territories:
-            if not directory or directory in self._packages.by_directory or directory in self._bundlers.by_directory:
-                self._territories[directory] = directory
-                break
-            below.append(directory)
-            directory = parent(directory)
-        found = self._territories[directory]
-        self._territories.update(dict.fromkeys(below, found))
-        return found
+        return climb(self._territories, directory)
+
+    @cached_property
+    def _territories(self) -> dict[str, str]:
+        return {place: place for place in ("", *self._packages.by_directory, *self._bundlers.by_directory)}
 
     def _outcome(self, statement: ImportStatement, importer: _Importer) -> Outcome:
         if statement.form is ImportForm.COMPUTED:

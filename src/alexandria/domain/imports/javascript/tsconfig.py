@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from alexandria.domain.imports.javascript import jsonc
-from alexandria.domain.imports.javascript.files import Glob, join, parent, within
+from alexandria.domain.imports.javascript.files import Glob, climb, join, parent, within
 
 # Frameworks that generate the configuration that the project's own one extends: their documented defaults.
 _GENERATED: dict[str, dict[str, list[str]]] = {
@@ -152,7 +152,7 @@ class TsConfigs:
         That is the nearest `tsconfig.json`, else `jsconfig.json`. When it refers to other projects and does not
         cover the file itself, the first project that does cover it decides.
         """
-        nearest = self._nearest_path(parent(path))
+        nearest = climb(self._nearest, parent(path))
         if nearest is None:
             return ()
         config = self.config(nearest)
@@ -173,15 +173,6 @@ class TsConfigs:
                     waiting.extend(found[path].references)
             self._referred[config.path] = list(found.values())
         return self._referred[config.path]
-
-    def _nearest_path(self, directory: str) -> str | None:
-        below = []
-        while directory not in self._nearest:
-            below.append(directory)
-            directory = parent(directory)
-        found = self._nearest[directory]
-        self._nearest.update(dict.fromkeys(below, found))
-        return found
 
     @cached_property
     def _nearest(self) -> dict[str, str | None]:
