@@ -522,6 +522,35 @@ def test_broken_source_yields_what_can_be_read(broken: str) -> None:
     assert ("q/A.java", "p/B.java") in edges_of({**B, "q/A.java": broken})
 
 
+@pytest.mark.parametrize(
+    "declaration",
+    [
+        "class A { void f(Used @N... a) {} }",
+        "class A { A(int b, @M Used @N ... a) { } }",
+        "class A { void f(final Used @M [] @x.y.N\n... a) {} }",
+        "interface A { <T> T f(Used<T> @M @N(of = 3)... a); }",
+        "record A(Used @ N ... a) {}",
+        "class A { F f = (Used @N ... a) -> 1; }",
+        '/** {@link ...} */ class A { String s = "@N ..."; void f(Used... a) {} void g(@N Used ... a) {} }',
+    ],
+)
+def test_annotations_before_an_ellipsis_break_no_file(declaration: str) -> None:
+    """JSpecify writes them so: `Object @Nullable ... parts`."""
+    facts = read(f"package p; {declaration}")
+    assert facts.status is ReadStatus.READ
+    assert facts.declares == ("A",)
+    assert "Used" in facts.uses
+
+
+def test_annotation_before_an_ellipsis_is_a_use_of_its_type() -> None:
+    files = {
+        "p/A.java": 'package p; class A { void f(Object @Mine ... a) { B.of("@B ..."); } }',
+        "p/Mine.java": "package p; @interface Mine {}",
+        "p/B.java": "package p; class B {}",
+    }
+    assert targets(files, "p/A.java") == {"p/Mine.java": "implicit", "p/B.java": "implicit"}
+
+
 def test_broken_source_keeps_its_lines_and_its_literals_apart() -> None:
     facts = read(
         "package q; /* import a.A; */ // import b.B;\n<<<<<<< HEAD\nimport p.B;\n=======\nimport p.C;\n>>>>>>> x\n"

@@ -185,6 +185,9 @@ def test_types_that_the_grammar_lacks_are_read(source: str, path: str, specifier
         "interface A<T, out U> { a: U }",
         "class A { abstract override a: string }",
         "export { a } from 'x' assert { type: 'json' };",
+        "function f(using: string) { return [typeof using !== 'a', using] }",
+        "interface A {\n  <T>(a: T): B[]\n  <U>(b: U): C['k']\n}",
+        "interface A {\r\n  (a: B): B\r\n  // why\r\n  <\r\n    U\r\n  >(b: U): C\r\n}",
     ],
 )
 def test_each_gap_of_the_grammar_is_filled_when_it_is_the_only_one(source: str) -> None:
@@ -199,11 +202,37 @@ def test_each_gap_of_the_grammar_is_filled_when_it_is_the_only_one(source: str) 
         ("export { default } from 'x' with { type: 'json' };", REEXPORT),
         ("import type { A } from 'x'; declare var a: A;", MODULE),
         ("const a = <div class='b'>{require('x')}</div>;", REQUIRE),
+        ("const a = <a href='/?b=c&d=e'>f</a>; require('x')", REQUIRE),
+        ("const a = <p>b & c&amp;d {require('x')} {e && f & g}</p>", REQUIRE),
+        ("const using = a\nuse(using)\nrequire('x')", REQUIRE),
     ],
 )
 def test_javascript_that_the_grammar_lacks_is_read(source: str, form: ImportForm) -> None:
     assert [(s.specifier, s.form) for s in statements(source, "a.js")] == [("x", form)]
     assert read("a.js", Language.JAVASCRIPT, source.encode()).status is ReadStatus.READ
+
+
+def test_specifier_beside_a_filled_gap_is_what_is_written() -> None:
+    source = "import a from './a?b&c'\nconst d = <p>e & f</p>\nimport g from 'using'\n"
+    assert [s.specifier for s in statements(source, "a.tsx")] == ["./a?b&c", "using"]
+    assert read("a.tsx", Language.TYPESCRIPT, source.encode()).status is ReadStatus.READ
+
+
+def test_using_that_declares_is_read_beside_a_name_that_is_called_so() -> None:
+    source = "function f(using: A) {}\n{\n  using a = f(b)\n  await using c = d\n}\n"
+    assert read("a.ts", Language.TYPESCRIPT, source.encode()).status is ReadStatus.READ
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("a.tsx", "const f = ( // why\n  <B>\n    b & c\n  </B>\n)\n"),
+        ("a.tsx", "const f = () =>\n  <B>\n    b & c\n  </B>\n"),
+        ("a.ts", "interface A<in T> {}\ntype F = () =>\n  <T>(a: T) => B\n"),
+    ],
+)
+def test_line_that_begins_with_an_angle_bracket_need_not_be_a_signature(path: str, source: str) -> None:
+    assert read(path, Language.TYPESCRIPT, source.encode()).status is ReadStatus.READ
 
 
 def test_value_beside_types_that_the_grammar_lacks_stays_a_value() -> None:

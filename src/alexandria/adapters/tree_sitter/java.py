@@ -80,6 +80,11 @@ _HEADER: Final = re.compile(
 # Type arguments end a written-out name (`Outer<A>.Inner`), annotations may stand behind any of its dots.
 _TYPE_ARGUMENTS: Final = re.compile(rb"<.*", re.DOTALL)
 _ANNOTATION: Final = re.compile(rb"@\s*%b(?:\.%b)*(?:\s*\([^()]*\))?" % (_IDENTIFIER, _IDENTIFIER))
+# `Object @Nullable ... parts` (JLS 8.4.1): the grammar takes no annotation there, but does before `[]`, which is as
+# long with a blank behind it.
+_ANNOTATED_ELLIPSIS: Final = re.compile(
+    rb"(@\s*+%b(?:\s*+\.\s*+%b)*+(?:\s*+\([^()]*+\))?+\s*+)\.\.\." % (_IDENTIFIER, _IDENTIFIER)
+)
 # A written-out type in an expression: packages in lower case, then one name that is not.
 _WRITTEN_OUT: Final = re.compile(rb"(?:[a-z_][\w$]*\s*\.\s*)+[A-Z_$\x80-\xff][\w$\x80-\xff]*")
 
@@ -111,7 +116,8 @@ def read(path: str, language: Language, content: bytes) -> SourceFacts:
     """
     if b"\n" not in content:  # the grammar would end no line comment at a lone carriage return
         content = content.replace(b"\r", b"\n")
-    root = Parser(_grammar()).parse(content).root_node
+    parsed = _ANNOTATED_ELLIPSIS.sub(rb"\1[] ", content) if b"..." in content else content
+    root = Parser(_grammar()).parse(parsed).root_node
     usual = None if root.has_error else _USUAL_HEADER.match(content)
     cursor = QueryCursor(_query(_QUERY))
     if usual:  # the parts of imports are many nodes, and nothing else of them is asked for

@@ -56,11 +56,15 @@ _GAPS = re.compile(
     (?P<name>
         (?<![\w$.])import\s*\(\s*(?P<literal>"[^"\\\n]*"|'[^'\\\n]*')\s*(?:,[^()]{0,200})?\)  # `import("x")` in types
       | (?<![\w$.])(?:in[\d_]*|abstract)(?=\?\s*:)  # names of properties
+      | (?<![\w$.])using(?![ \t]*[\w$])  # a name: the keyword has another behind it
     )
   | (?<=export)\s+type(?=\s*\*)
   | (?<=[<,/])\s*(?:in\s+out|in|out)(?=\s+[\w$])  # variance: `interface A<in out T>`
   | (?<=abstract)\s+override(?=\s)
   | (?<=["'])\s*(?:assert|with)\s*\{[^{}]{0,200}\}  # attributes: as they were called at first, and of `export`
+  | (?P<and>&)  # in text and attributes of JSX, where it need not begin a character reference
+  | (?:(?<=[\w\])}>/]\n)|(?<=[\w\])}>/]\r\n))(?<!=>\n)(?<!=>\r\n)
+    [ \t]*(?P<before_signature>[ \t])(?=<[A-Z\r\n])  # of an overload, which no semicolon parts from the one above
     """,
     re.VERBOSE,
 )
@@ -74,6 +78,9 @@ _SIGNS_OF_GAPS = (
     (b"override", re.compile(rb"abstract\s+override\s")),
     (b"assert", re.compile(rb"""["']\s*assert\s*\{""")),
     (b"with", re.compile(rb"""["']\s*with\s*\{""")),
+    (b"using", re.compile(rb"using(?![ \t]*[\w$])")),
+    (b"&", re.compile(rb"(?<!&)&(?![&=]|#?\w+;)")),
+    (b"<", re.compile(rb"[\w\])}>/]\r?\n[ \t]+<[A-Z\r\n]")),
 )
 _NO_LINE_END = re.compile(rb"[^\n]")
 # An import as it is written; the first at the start of a line, and with no keyword of another in its clause.
@@ -187,8 +194,14 @@ def _read_again(grammar: str, root: Node, content: bytes) -> tuple[str, Node, di
     The gaps are those where a name stands in for `import("x")`, by their end.
     """
     gaps: dict[int, re.Match[bytes]] = {}
+    # What TypeScript's grammar has besides types is newer too, and Flow's types are close to it.
+    other = "tsx" if grammar == "javascript" else grammar
 
     def stand_in(gap: re.Match[bytes]) -> bytes:
+        if gap["and"]:
+            return b"|"
+        if gap["before_signature"] and other == "typescript":  # in JSX it is an element
+            return gap[0][:-1] + b";"
         if gap["name"] is None:
             return _NO_LINE_END.sub(b" ", gap[0])
         if gap["literal"] is not None:
@@ -198,8 +211,6 @@ def _read_again(grammar: str, root: Node, content: bytes) -> tuple[str, Node, di
 
     may_have_gaps = any(word in content and sign.search(content) for word, sign in _SIGNS_OF_GAPS)
     filled = _GAPS.sub(stand_in, content) if may_have_gaps else content
-    # What TypeScript's grammar has besides types is newer too, and Flow's types are close to it.
-    other = "tsx" if grammar == "javascript" else grammar
     if other != grammar or filled != content:
         again = _parser(other).parse(filled).root_node
         if other == grammar or not again.has_error:
