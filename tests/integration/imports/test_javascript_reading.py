@@ -202,6 +202,10 @@ def test_each_gap_of_the_grammar_is_filled_when_it_is_the_only_one(source: str) 
         ("export { default } from 'x' with { type: 'json' };", REEXPORT),
         ("import type { A } from 'x'; declare var a: A;", MODULE),
         ("const a = <div class='b'>{require('x')}</div>;", REQUIRE),
+        ("import defer * as a from 'x'", MODULE),
+        ("import source a from 'x'", MODULE),
+        ("const a = await import.defer('x')", DYNAMIC),
+        ("f(); import . source ( 'x' )", DYNAMIC),
         ("const a = <a href='/?b=c&d=e'>f</a>; require('x')", REQUIRE),
         ("const a = <p>b & c&amp;d {require('x')} {e && f & g}</p>", REQUIRE),
         ("const using = a\nuse(using)\nrequire('x')", REQUIRE),
@@ -210,6 +214,23 @@ def test_each_gap_of_the_grammar_is_filled_when_it_is_the_only_one(source: str) 
 def test_javascript_that_the_grammar_lacks_is_read(source: str, form: ImportForm) -> None:
     assert [(s.specifier, s.form) for s in statements(source, "a.js")] == [("x", form)]
     assert read("a.js", Language.JAVASCRIPT, source.encode()).status is ReadStatus.READ
+
+
+@pytest.mark.parametrize(
+    ("clause", "names"),
+    [
+        ("defer * as a", ("*",)),
+        ("source a", ("default",)),
+        ("defer", ("default",)),
+        ("source, { b }", ("default", "b")),
+        ("defer, * as b", ("default", "*")),
+        ("{ source, defer as b }", ("source", "defer")),
+    ],
+)
+def test_names_of_an_import_with_a_phase_and_of_one_that_imports_a_name_like_it(
+    clause: str, names: tuple[str, ...]
+) -> None:
+    assert [s.names for s in statements(f"import {clause} from 'x'", "a.ts")] == [names]
 
 
 def test_specifier_beside_a_filled_gap_is_what_is_written() -> None:

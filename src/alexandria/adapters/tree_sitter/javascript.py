@@ -45,7 +45,7 @@ _KEYWORDS = (
 _OVER_LITERAL = re.compile(rb"""[^'"`]*(?:'[^']*'?|"[^"]*"?|`[^`]*`?)?""")
 # Signs of an import that is no statement at the top of the file.
 _DEEP = (
-    (b"import", re.compile(rb"import\s*[(/?]")),
+    (b"import", re.compile(rb"import\s*(?:[(/?]|\.\s*(?:defer|source)\b)")),
     (b"require", re.compile(rb"require\s*[(?</]")),
     (b"declare", re.compile(rb"declare\s+module")),
 )
@@ -59,6 +59,8 @@ _GAPS = re.compile(
       | (?<![\w$.])using(?![ \t]*[\w$])  # a name: the keyword has another behind it
     )
   | (?<=export)\s+type(?=\s*\*)
+  | (?<=import)\s+(?:defer(?=\s*\*)|source(?=\s+[\w$]+\s+from\b))  # phases: `import defer * as a from`,
+  | (?<=import)\s*\.\s*(?:defer|source)(?=\s*\()  # `import.source("x")`
   | (?<=[<,/])\s*(?:in\s+out|in|out)(?=\s+[\w$])  # variance: `interface A<in out T>`
   | (?<=abstract)\s+override(?=\s)
   | (?<=["'])\s*(?:assert|with)\s*\{[^{}]{0,200}\}  # attributes: as they were called at first, and of `export`
@@ -71,6 +73,8 @@ _GAPS = re.compile(
 # Where a gap may be: to look for all of them at every byte takes nearly as long as to parse the file.
 _SIGNS_OF_GAPS = (
     (b"import", re.compile(rb"import\s*\(")),
+    (b"defer", re.compile(rb"import[\s.]+defer\s*[*(]")),
+    (b"source", re.compile(rb"import[\s.]+source\s*[\s(]")),
     (b"?", re.compile(rb"(?:in[\d_]*|abstract)\?\s*:")),
     (b"type", re.compile(rb"export\s+type\s*\*")),
     (b"in", re.compile(rb"[<,/]\s*in\s")),
@@ -114,6 +118,7 @@ _TYPE_PLACES = frozenset(
 _USUAL_CLAUSE = re.compile(
     r"(?:im|ex)port\s*(?:(?<=\s)(?!type(?:of)?\s)([\w$]+)(?:\s+(?=from)|\s*,\s*(?=\{)))?(?:\{([\w$\s,]*)\}\s*)?from\s*"
 )
+_PHASES = frozenset({"defer", "source"})
 _SHOWN_BYTES = 200
 _CASTS = frozenset({"as_expression", "satisfies_expression"})
 
@@ -330,8 +335,9 @@ def _clause(text: str) -> tuple[tuple[str, ...], bool]:
         text = _BLOCK_OR_LINE_COMMENT.sub(" ", text)
     words = text.replace("{", " { ").replace("}", " } ").replace(",", " , ").replace("*", " * ").split()
     words = words[1:-1] if words[-1:] == ["from"] else words[1:]
-    type_only = len(words) > 1 and words[0] in {"type", "typeof"} and words[1] not in {",", "from"}
-    if type_only:
+    modifier = words[0] if len(words) > 1 and words[1] not in {",", "from"} else ""
+    type_only = modifier in {"type", "typeof"}
+    if type_only or modifier in _PHASES:
         words = words[1:]
     names: list[str] = []
     inline_types = 0
