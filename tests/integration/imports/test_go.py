@@ -659,6 +659,17 @@ BROKEN_MAIN = {
 }
 
 
+@pytest.mark.parametrize(
+    "declaration",
+    ["type A[T any] = B[T]", "type A interface{ ~int; B }", "type A struct { B; c int }", "type A B", "var A = B"],
+)
+def test_a_line_end_behind_the_last_declaration_may_be_missing(declaration: str) -> None:
+    (facts,) = facts_of({"main.go": f"package main\n{declaration}"})
+    assert facts.status is ReadStatus.READ
+    assert facts.declares == ("A",)
+    assert "B" in facts.uses
+
+
 @pytest.mark.parametrize("text", BROKEN_MAIN.values(), ids=BROKEN_MAIN)
 def test_a_broken_file_gives_what_can_be_read_of_it(text: str) -> None:
     files = {"go.mod": MOD, "main.go": text, "p/p.go": "package p\nfunc Name() {}\n", "q/q.go": "package q\n"}

@@ -542,6 +542,21 @@ def test_annotations_before_an_ellipsis_break_no_file(declaration: str) -> None:
     assert "Used" in facts.uses
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import module java.base; class A { Used x; }",
+        "class A { A(Used a) { check(a); super(a); } }",
+        "class A { A(Used a) { if (a == null) { throw e; } this(a, 1); } A(Used a, int b) { super(); } }",
+    ],
+)
+def test_syntax_that_the_grammar_lacks_breaks_no_file(source: str) -> None:
+    """Modules imported whole and statements before `super(…)` are of Java 25."""
+    facts = read(source)
+    assert facts.status is ReadStatus.READ
+    assert (facts.declares, facts.uses) == (("A",), ("Used",))
+
+
 def test_annotation_before_an_ellipsis_is_a_use_of_its_type() -> None:
     files = {
         "p/A.java": 'package p; class A { void f(Object @Mine ... a) { B.of("@B ..."); } }',

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from alexandria.domain.imports import EdgeKind, Outcome, Resolved
-from support.repos import edges_of, outcomes_of
+from alexandria.domain.imports import EdgeKind, Outcome, ReadStatus, Resolved
+from support.repos import edges_of, facts_of, outcomes_of
 
 Files = dict[str, str | bytes]
 
@@ -482,6 +482,31 @@ def test_a_hole_in_our_own_package_without_init_is_unresolved() -> None:
 )
 def test_rough_text_loses_no_imports(source: bytes) -> None:
     assert pairs({"a.py": "", "b.py": "", "main.py": source}) == {("main.py", "a.py"), ("main.py", "b.py")}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def f[T = int, *Ts = *tuple[int, ...], **P = [int, str]](a: T) -> T:\n  import x",
+        "class A[T: (int, str) =\n list[int], U = int]:\n  import x",
+        "type A[T = int] = list[T]; import x",
+        "def f():\n  import x\n  return a, *[b], *(c)",
+        "import x\na, *b = *[c], *[d] * 2",
+        "def f():\n  import x\n  return *[a], b",
+    ],
+)
+def test_syntax_that_the_grammar_lacks_breaks_no_file(source: str) -> None:
+    (facts,) = facts_of({"main.py": source})
+    assert facts.status is ReadStatus.READ
+    line = source[: source.index("import x")].count("\n") + 1
+    assert [(statement.line, statement.specifier) for statement in facts.imports] == [(line, "x")]
+
+
+def test_broken_file_is_said_to_be_broken_whatever_else_is_in_it() -> None:
+    broken = "class A[T = int]: pass\nimport x\nclass (:\n"
+    (facts,) = facts_of({"main.py": broken})
+    assert facts.status is ReadStatus.SYNTAX_ERROR
+    assert [statement.specifier for statement in facts.imports] == ["x"]
 
 
 def test_names_that_differ_only_in_case_are_different_files() -> None:

@@ -87,7 +87,7 @@ def read(path: str, language: Language, content: bytes) -> SourceFacts:
         language: `Language.GO`; handed through.
         content: The file's bytes. A byte order mark is passed over.
     """
-    content = content.removeprefix(_BOM)
+    content = content.removeprefix(_BOM) + b"\n"  # the grammar needs one behind the last declaration
     root = _parse(content)
     captures = tree_sitter.QueryCursor(_QUERY).captures(root)
     bindings = _Bindings(captures, content)
@@ -264,7 +264,6 @@ def _uses(captures: _Captures, content: bytes, bindings: _Bindings) -> set[bytes
     Bare ones, and `qualifier.Name` where the qualifier may be an import and the name one that it exports.
     """
     hidden, no_use, declares = bindings.hidden, bindings.no_use, bindings.declares
-    content += b"\n"  # so that there is a byte behind each name
     uses: set[bytes] = set()
     selectors: set[bytes] = set()
     for node in captures.get("id", ()):

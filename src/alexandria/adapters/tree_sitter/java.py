@@ -80,10 +80,12 @@ _HEADER: Final = re.compile(
 # Type arguments end a written-out name (`Outer<A>.Inner`), annotations may stand behind any of its dots.
 _TYPE_ARGUMENTS: Final = re.compile(rb"<.*", re.DOTALL)
 _ANNOTATION: Final = re.compile(rb"@\s*%b(?:\.%b)*(?:\s*\([^()]*\))?" % (_IDENTIFIER, _IDENTIFIER))
-# `Object @Nullable ... parts` (JLS 8.4.1): the grammar takes no annotation there, but does before `[]`, which is as
-# long with a blank behind it.
-_ANNOTATED_ELLIPSIS: Final = re.compile(
-    rb"(@\s*+%b(?:\s*+\.\s*+%b)*+(?:\s*+\([^()]*+\))?+\s*+)\.\.\." % (_IDENTIFIER, _IDENTIFIER)
+# What the grammar lacks, by what may stand in its place in a second reading: annotations before `...` (JLS 8.4.1; it
+# knows them before `[]`), `import module` (7.5.5), and `super(…)` behind other statements (8.8.7; any other call may
+# stand there). All keep their length, so that every position stays; names are taken from the file itself.
+_GAPS: Final = re.compile(
+    rb"(?P<annotations>@\s*+%b(?:\s*+\.\s*+%b)*+(?:\s*+\([^()]*+\))?+\s*+)\.\.\."
+    rb"|(?<=import)(?P<module>\s+module)(?=\s+[\w$])|\b(?P<call>super|this)(?=\s*\()" % (_IDENTIFIER, _IDENTIFIER)
 )
 # A written-out type in an expression: packages in lower case, then one name that is not.
 _WRITTEN_OUT: Final = re.compile(rb"(?:[a-z_][\w$]*\s*\.\s*)+[A-Z_$\x80-\xff][\w$\x80-\xff]*")
@@ -116,8 +118,7 @@ def read(path: str, language: Language, content: bytes) -> SourceFacts:
     """
     if b"\n" not in content:  # the grammar would end no line comment at a lone carriage return
         content = content.replace(b"\r", b"\n")
-    parsed = _ANNOTATED_ELLIPSIS.sub(rb"\1[] ", content) if b"..." in content else content
-    root = Parser(_grammar()).parse(parsed).root_node
+    root = _parse(content)
     usual = None if root.has_error else _USUAL_HEADER.match(content)
     cursor = QueryCursor(_query(_QUERY))
     if usual:  # the parts of imports are many nodes, and nothing else of them is asked for
@@ -154,6 +155,21 @@ def _grammar() -> Grammar:
 @functools.cache
 def _query(patterns: str) -> Query:
     return Query(_grammar(), patterns)
+
+
+def _parse(content: bytes) -> Node:
+    """Return the root of the syntax tree, without the errors that only the grammar sees."""
+    parser = Parser(_grammar())
+    root = parser.parse(content).root_node
+    if root.has_error and (filled := _GAPS.sub(_stand_in, content)) != content:
+        root = parser.parse(filled).root_node
+    return root
+
+
+def _stand_in(gap: re.Match[bytes]) -> bytes:
+    if gap["annotations"]:
+        return gap["annotations"] + b"[] "
+    return (b"_" if gap["call"] else b" ") * len(gap[0])
 
 
 def _holders(root: Node, declarations: Sequence[Node]) -> list[Node]:

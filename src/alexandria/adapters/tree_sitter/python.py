@@ -33,6 +33,13 @@ _NEAR_BYTES: Final = 1000
 _MOST_GOES: Final = 16
 _IMPORTERS: Final = frozenset({b"import_module", b"__import__"})
 
+# What the grammar lacks and a second reading goes without: defaults of type parameters (PEP 696), and the star of
+# `return a, *[b]`. No import has either in it.
+_TYPE_PARAMETERS: Final = re.compile(rb"\b(?:class|def|type)[ \t]+\w+[ \t]*\[(?:[^\[\]]|\[[^\[\]]*+\])*+\]")
+_DEFAULT: Final = re.compile(rb"=(?:[^\[\],]|\[[^\[\]]*+\])*+")
+_STAR: Final = re.compile(rb"(?:(?<=[,=])|(?<=return))(\s*)\*(?=\s*[\[(])")
+_NO_LINE_END: Final = re.compile(rb"[^\n]")
+
 # In error recovery a node may hold anything, so every name is checked.
 _DOTTED: Final = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 _IMPORT: Final = re.compile(r"\bimport\b")
@@ -50,9 +57,7 @@ def read(path: str, language: Language, content: bytes) -> SourceFacts:
     dots, unless a literal says what they are relative to), with anything else a COMPUTED one.
     Imports under `if TYPE_CHECKING:` are type-only.
     """
-    grammar = _grammar()
-    tree = Parser(grammar).parse(content)
-    root = tree.root_node
+    root = _parse(content)
     status = ReadStatus.SYNTAX_ERROR if root.has_error else ReadStatus.READ
     if b"import" not in content:
         return SourceFacts(path, language, status)
@@ -69,6 +74,19 @@ def read(path: str, language: Language, content: bytes) -> SourceFacts:
         found.extend(_calls(captures.get("call", ()), path, content, typing))
     found.sort(key=lambda pair: pair[0])
     return SourceFacts(path, language, status, tuple([statement for _, statement in found]))
+
+
+def _parse(content: bytes) -> Node:
+    """Return the root of the syntax tree, without the errors that only the grammar sees."""
+    parser = Parser(_grammar())
+    root = parser.parse(content).root_node
+    if root.has_error and (filled := _STAR.sub(rb"\1 ", _TYPE_PARAMETERS.sub(_without_defaults, content))) != content:
+        root = parser.parse(filled).root_node
+    return root
+
+
+def _without_defaults(parameters: re.Match[bytes]) -> bytes:
+    return _DEFAULT.sub(lambda default: _NO_LINE_END.sub(b" ", default[0]), parameters[0])
 
 
 @functools.cache
