@@ -31,13 +31,21 @@ def test_at_the_mark_nothing_is_said(result: IndexResult, edge_auc: float | None
     assert said(result, edge_auc, held_out=held_out) == ""
 
 
-@pytest.mark.parametrize(("edge_auc", "held_out"), [(0.84, False), (0.54, False), (0.79, True)])
-def test_a_training_that_failed_is_called_so_with_its_value(
-    result: IndexResult, edge_auc: float, held_out: bool
-) -> None:
-    sentence = said(result, edge_auc, held_out=held_out)
+@pytest.mark.parametrize("edge_auc", [0.84, 0.54])
+def test_a_training_that_failed_is_called_so_with_its_value(result: IndexResult, edge_auc: float) -> None:
+    sentence = said(result, edge_auc, held_out=False)
     assert "did not converge" in sentence
     assert f"{edge_auc:.0%}" in sentence
+
+
+@pytest.mark.parametrize("edge_auc", [0.79, 0.54])
+def test_of_a_guess_that_is_as_bad_as_none_both_causes_are_named(result: IndexResult, edge_auc: float) -> None:
+    sentence = said(result, edge_auc, held_out=True)
+    assert "did not converge" not in sentence  # two of 38 repositories are like that, though trained well (ADR 16)
+    assert f"{edge_auc:.0%}" in sentence
+    assert "a few files" in sentence
+    assert "training failed" in sentence
+    assert "Take similarities with care" in sentence
 
 
 def test_a_guess_that_is_hard_is_not_called_a_failure(result: IndexResult) -> None:
@@ -45,3 +53,4 @@ def test_a_guess_that_is_hard_is_not_called_a_failure(result: IndexResult) -> No
     assert "did not converge" not in sentence
     assert "84%" in sentence
     assert "kept from the training" in sentence
+    assert "failed" not in sentence
