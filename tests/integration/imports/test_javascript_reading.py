@@ -181,6 +181,7 @@ def test_types_that_the_grammar_lacks_are_read(source: str, path: str, specifier
     "source",
     [
         "interface A { abstract?: string }",
+        "interface A {\n  a: B\n  in?: C\n  in_1?: D\n}",
         "interface A<in T> { a: T }",
         "interface A<T, out U> { a: U }",
         "class A { abstract override a: string }",
@@ -231,6 +232,11 @@ def test_names_of_an_import_with_a_phase_and_of_one_that_imports_a_name_like_it(
     clause: str, names: tuple[str, ...]
 ) -> None:
     assert [s.names for s in statements(f"import {clause} from 'x'", "a.ts")] == [names]
+
+
+def test_call_of_something_that_ends_like_import_is_none_beside_a_type_that_the_grammar_lacks() -> None:
+    found = statements("const a: import('x').T[] = b.import('y')\nreimport('z')", "a.ts")
+    assert [s.specifier for s in found] == ["x"]
 
 
 def test_specifier_beside_a_filled_gap_is_what_is_written() -> None:

@@ -49,42 +49,29 @@ _DEEP = (
     (b"require", re.compile(rb"require\s*[(?</]")),
     (b"declare", re.compile(rb"declare\s+module")),
 )
-# What the grammars lack, by what may stand in its place in a second reading. All keep their length, so that every
-# position stays, and what is read is taken from the file itself; in a literal or a comment none does any harm.
-_GAPS = re.compile(
-    rb"""
-    (?P<name>
-        (?<![\w$.])import\s*\(\s*(?P<literal>"[^"\\\n]*"|'[^'\\\n]*')\s*(?:,[^()]{0,200})?\)  # `import("x")` in types
-      | (?<![\w$.])(?:in[\d_]*|abstract)(?=\?\s*:)  # names of properties
-      | (?<![\w$.])using(?![ \t]*[\w$])  # a name: the keyword has another behind it
-    )
-  | (?<=export)\s+type(?=\s*\*)
-  | (?<=import)\s+(?:defer(?=\s*\*)|source(?=\s+[\w$]+\s+from\b))  # phases: `import defer * as a from`,
-  | (?<=import)\s*\.\s*(?:defer|source)(?=\s*\()  # `import.source("x")`
-  | (?<=[<,/])\s*(?:in\s+out|in|out)(?=\s+[\w$])  # variance: `interface A<in out T>`
-  | (?<=abstract)\s+override(?=\s)
-  | (?<=["'])\s*(?:assert|with)\s*\{[^{}]{0,200}\}  # attributes: as they were called at first, and of `export`
-  | (?P<and>&)  # in text and attributes of JSX, where it need not begin a character reference
-  | (?:(?<=[\w\])}>/]\n)|(?<=[\w\])}>/]\r\n))(?<!=>\n)(?<!=>\r\n)
-    [ \t]*(?P<before_signature>[ \t])(?=<[A-Z\r\n])  # of an overload, which no semicolon parts from the one above
-    """,
-    re.VERBOSE,
+# What the grammars lack, and what stands in its place in a second reading: a name, blanks, or something else of the
+# same length, so that every position stays. What is read is taken from the file itself; in a literal, in a comment and
+# inside a name none does any harm. One pattern for all of them would take longer than the parser.
+_IMPORT_AS_TYPE = re.compile(
+    rb"""import(?<![\w$.]import)\s*\(\s*(?P<literal>"[^"\\\n]*"|'[^'\\\n]*')\s*(?:,[^()]{0,200})?\)"""
 )
-# Where a gap may be: to look for all of them at every byte takes nearly as long as to parse the file.
-_SIGNS_OF_GAPS = (
-    (b"import", re.compile(rb"import\s*\(")),
-    (b"defer", re.compile(rb"import[\s.]+defer\s*[*(]")),
-    (b"source", re.compile(rb"import[\s.]+source\s*[\s(]")),
-    (b"?", re.compile(rb"(?:in[\d_]*|abstract)\?\s*:")),
-    (b"type", re.compile(rb"export\s+type\s*\*")),
-    (b"in", re.compile(rb"[<,/]\s*in\s")),
-    (b"out", re.compile(rb"[<,/]\s*out\s")),
-    (b"override", re.compile(rb"abstract\s+override\s")),
-    (b"assert", re.compile(rb"""["']\s*assert\s*\{""")),
-    (b"with", re.compile(rb"""["']\s*with\s*\{""")),
-    (b"using", re.compile(rb"using(?![ \t]*[\w$])")),
-    (b"&", re.compile(rb"(?<!&)&(?![&=]|#?\w+;)")),
-    (b"<", re.compile(rb"[\w\])}>/]\r?\n[ \t]+<[A-Z\r\n]")),
+_NAMES_LIKE_KEYWORDS = (
+    re.compile(rb"in[\d_]*(?=\?\s*:)"),
+    re.compile(rb"abstract(?=\?\s*:)"),
+    re.compile(rb"using(?![ \t]*[\w$])"),  # the keyword has a name behind it
+)
+_LEFT_OUT = (
+    re.compile(rb"(?P<kept>export)\s+type(?=\s*\*)"),
+    re.compile(rb"(?P<kept>import)\s+(?:defer(?=\s*\*)|source(?=\s+[\w$]+\s+from\b))"),  # `import defer * as a from`
+    re.compile(rb"(?P<kept>import)\s*\.\s*(?:defer|source)(?=\s*\()"),
+    re.compile(rb"(?P<kept>[<,/])\s*(?:in\s+out|in|out)(?=\s+[\w$])"),  # variance: `interface A<in out T>`
+    re.compile(rb"(?P<kept>abstract)\s+override(?=\s)"),
+    # Attributes: as they were called at first, and of `export`.
+    re.compile(rb"""(?P<kept>["'])\s*(?:assert|with)\s*\{[^{}]{0,200}\}"""),
+)
+# The start of a line that is the generic signature of an overload, which no semicolon parts from the one above.
+_BEFORE_SIGNATURE = re.compile(
+    rb"\n(?:(?<=[\w\])}>/]\n)|(?<=[\w\])}>/]\r\n))(?<!=>\n)(?<!=>\r\n)(?P<blanks>[ \t]*)[ \t](?=<[A-Z\r\n])"
 )
 _NO_LINE_END = re.compile(rb"[^\n]")
 # An import as it is written; the first at the start of a line, and with no keyword of another in its clause.
@@ -199,28 +186,37 @@ def _read_again(grammar: str, root: Node, content: bytes) -> tuple[str, Node, di
     The gaps are those where a name stands in for `import("x")`, by their end.
     """
     gaps: dict[int, re.Match[bytes]] = {}
+
+    def named(gap: re.Match[bytes]) -> bytes:
+        gaps[gap.end()] = gap
+        return _as_name(gap)
+
     # What TypeScript's grammar has besides types is newer too, and Flow's types are close to it.
     other = "tsx" if grammar == "javascript" else grammar
-
-    def stand_in(gap: re.Match[bytes]) -> bytes:
-        if gap["and"]:
-            return b"|"
-        if gap["before_signature"] and other == "typescript":  # in JSX it is an element
-            return gap[0][:-1] + b";"
-        if gap["name"] is None:
-            return _NO_LINE_END.sub(b" ", gap[0])
-        if gap["literal"] is not None:
-            gaps[gap.end()] = gap
-        last_line = gap[0].rfind(b"\n") + 1
-        return _NO_LINE_END.sub(b" ", gap[0][:last_line]) + b"_" * (len(gap[0]) - last_line)
-
-    may_have_gaps = any(word in content and sign.search(content) for word, sign in _SIGNS_OF_GAPS)
-    filled = _GAPS.sub(stand_in, content) if may_have_gaps else content
+    filled = _IMPORT_AS_TYPE.sub(named, content)
+    for pattern in _NAMES_LIKE_KEYWORDS:
+        filled = pattern.sub(_as_name, filled)
+    for pattern in _LEFT_OUT:
+        filled = pattern.sub(_without, filled)
+    if other == "typescript":
+        filled = _BEFORE_SIGNATURE.sub(rb"\n\g<blanks>;", filled)
+    if other == "tsx":  # in text and attributes of JSX, `&` need not begin a character reference
+        filled = filled.replace(b"&", b"|")
     if other != grammar or filled != content:
         again = _parser(other).parse(filled).root_node
         if other == grammar or not again.has_error:
             return other, again, gaps
     return grammar, root, {}
+
+
+def _as_name(gap: re.Match[bytes]) -> bytes:
+    """Return a name that ends where `gap` ends; a name stands on one line."""
+    last_line = gap[0].rfind(b"\n") + 1
+    return _NO_LINE_END.sub(b" ", gap[0][:last_line]) + b"_" * (len(gap[0]) - last_line)
+
+
+def _without(gap: re.Match[bytes]) -> bytes:
+    return gap["kept"] + _NO_LINE_END.sub(b" ", gap[0][len(gap["kept"]) :])
 
 
 def _in_gaps(grammar: str, root: Node, gaps: dict[int, re.Match[bytes]]) -> Iterator[tuple[int, ImportStatement]]:
